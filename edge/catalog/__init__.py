@@ -1,0 +1,1 @@
+"""Models: manifests, download, import, the canonical graph."""

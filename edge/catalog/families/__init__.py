@@ -1,0 +1,1 @@
+"""One adaptor a model family: its own outputs in, boxes and scores out, inside the graph."""

@@ -1,0 +1,1 @@
+"""What the operator may say: one frozen section a room, read from TOML."""

@@ -1,0 +1,64 @@
+"""The whole configuration. Only ``app`` and the command line see it; a room gets its section."""
+
+from __future__ import annotations
+
+import socket
+from typing import Literal
+
+from pydantic import Field
+
+from edge.config.detect import DetectConfig, ModelsConfig
+from edge.config.privacy import PrivacyConfig
+from edge.config.section import Section, key
+from edge.config.sources import SourceConfig
+from edge.config.store import OutboxConfig, StoreConfig
+from edge.config.units import Duration
+from edge.config.web import JobsConfig, WebConfig
+
+
+class BoxConfig(Section):
+    """``[box]``: which box this is."""
+
+    site: str = key("site", "Name of the site, used in event sources.", pattern=r"^[\w.-]{1,64}$")
+    node: str = Field(
+        default_factory=lambda: socket.gethostname().split(".")[0] or "box",
+        description="Name of this box; left out: the host's name.",
+        json_schema_extra={"live": False},
+        pattern=r"^[\w.-]{1,64}$",
+    )
+    state: str = key(
+        "",
+        "Directory for what must survive a restart; empty: $STATE_DIRECTORY, else "
+        "~/.local/state/edge.",
+    )
+    stop_timeout: Duration = key("10s", "How long a stop waits for pictures in hand.")
+
+
+class LogConfig(Section):
+    """``[log]``."""
+
+    level: Literal["debug", "info", "warning", "error"] = key(
+        "info", "How much is logged.", live=True
+    )
+    format: Literal["auto", "text", "json"] = key(
+        "auto", "auto: text on a terminal, JSON elsewhere."
+    )
+
+
+class Config(Section):
+    """Everything that the operator may say."""
+
+    box: BoxConfig = BoxConfig()
+    log: LogConfig = LogConfig()
+    sources: dict[str, SourceConfig] = Field(
+        default_factory=dict,
+        description="One table a source: [sources.NAME]. At least one, unless only uploads are "
+        "wanted.",
+    )
+    detect: DetectConfig = DetectConfig()
+    models: ModelsConfig = ModelsConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    outbox: OutboxConfig = OutboxConfig()
+    store: StoreConfig
+    web: WebConfig = WebConfig()
+    jobs: JobsConfig = JobsConfig()

@@ -1,0 +1,79 @@
+"""Sources: where pictures come from. ``[sources.NAME]`` each; the name is used everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edge.config.privacy import SourcePrivacy
+from edge.config.secret import Secret
+from edge.config.section import Section, key
+from edge.config.units import Duration, Size
+
+
+class _Source(Section):
+    enabled: bool = key(True, "Whether it runs. A disabled source keeps its place.", live=True)
+    privacy: SourcePrivacy = key(
+        SourcePrivacy(), "What differs from the global [privacy] for this source.", live=True
+    )
+
+
+class CameraConfig(_Source):
+    """A CCTV camera or a video file."""
+
+    kind: Literal["camera"] = key(..., "RTSP, HTTP MJPEG, V4L2 device or video file.")
+    url: Secret = key(
+        ...,
+        "rtsp://…, rtsps://…, http://…, https://… (MJPEG), /dev/video0, or the path of a video "
+        "file. User and password belong into the URL, best as ${secret:name}.",
+    )
+    every: int = key(1, "Take every n-th frame. 1 takes all.", ge=1)
+    fps: float | None = key(
+        None, "Take at most this many frames a second; leave out for no limit.", gt=0
+    )
+    stall_after: Duration = key(
+        "5s", "No frame for this long means that the camera hangs: it is opened anew."
+    )
+    open_timeout: Duration = key("5s", "How long opening the stream may take.")
+    reconnect_max: Duration = key("10s", "Longest wait between two tries to open it.")
+    loop: bool = key(False, "A video file begins again at its end.")
+    pace: Literal["real_time", "fast"] = key(
+        "real_time",
+        "A video file plays at its own speed, or as fast as the box can redact "
+        "(then no frame is dropped).",
+    )
+    tls_verify: bool = key(True, "Check the certificate of an rtsps or https camera.")
+
+
+class SceneConfig(_Source):
+    """The demonstration camera: a drawn building site with people who walk about."""
+
+    kind: Literal["scene"] = key(..., "A drawn building site; nothing need be plugged in.")
+    seed: int = key(1, "The same seed draws the same scene.")
+    fps: float = key(10.0, "Frames a second.", gt=0, le=60)
+    width: int = key(1280, "Width of the picture in pixels.", ge=160, le=3840)
+    height: int = key(720, "Height of the picture in pixels.", ge=120, le=2160)
+    people: int = key(5, "How many figures walk about.", ge=0, le=50)
+
+
+class FolderConfig(_Source):
+    """Picture files in a directory."""
+
+    kind: Literal["folder"] = key(..., "Pictures dropped into a directory, or replayed.")
+    path: str = key(..., "The directory.")
+    mode: Literal["drop", "replay"] = key(
+        "drop",
+        "drop: each file is redacted once, when it is complete. replay: the files are "
+        "played as a stream, in the order of their names.",
+    )
+    after: Literal["keep", "delete"] = key(
+        "keep", "What happens to a dropped file once its redacted picture is safe."
+    )
+    settle: Duration = key("1s", "A file that has not changed for this long is complete.")
+    fps: float = key(5.0, "Replay: pictures a second.", gt=0, le=240)
+    loop: bool = key(False, "Replay: begin again at the end.")
+    max_bytes: Size = key("64MiB", "Files larger than this are refused.")
+
+
+SourceConfig = Annotated[CameraConfig | SceneConfig | FolderConfig, Field(discriminator="kind")]

@@ -1,0 +1,47 @@
+"""Store and outbox: where redacted pictures end, and where they wait until then."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edge.config.secret import Secret
+from edge.config.section import Section, key
+from edge.config.units import Duration, Size
+
+
+class FolderStoreConfig(Section):
+    """Pictures and their JSON in a directory."""
+
+    kind: Literal["folder"] = key(..., "A directory on this machine or a mount.")
+    path: str = key(..., "The directory; made if it is missing.")
+
+
+class S3StoreConfig(Section):
+    """A bucket in MinIO, Ceph RGW or any other S3."""
+
+    kind: Literal["s3"] = key(..., "A bucket.")
+    endpoint: str = key(..., "http://host:port or https://host.")
+    bucket: str = key(..., "The bucket; made if it is missing.", min_length=3, max_length=63)
+    prefix: str = key("", "Put before every key.")
+    access_key: Secret = key(..., "Access key, best as ${secret:name}.")
+    secret_key: Secret = key(..., "Secret key, best as ${secret:name}.")
+    region: str = key("us-east-1", "Region for the signature.")
+    path_style: bool = key(True, "http://host/bucket (True) or http://bucket.host (False).")
+    sse: Literal["none", "sse-s3", "sse-kms"] = key("none", "Server-side encryption to ask for.")
+    sse_key_id: str = key("", "Key id for sse-kms.")
+    ca_file: str = key("", "CA bundle for https; empty: the system's.")
+    timeout: Duration = key("15s", "How long one request may take.")
+
+
+StoreConfig = Annotated[FolderStoreConfig | S3StoreConfig, Field(discriminator="kind")]
+
+
+class OutboxConfig(Section):
+    """``[outbox]``: what waits on this box until the store has it."""
+
+    max_bytes: Size = key("2GiB", "Pictures may fill this much; then new ones wait or are dropped.")
+    parallel: int = key(4, "Parcels under way to the store at once (one a source).", ge=1, le=64)
+    retry_max: Duration = key("30s", "Longest wait between two tries at a shut door.")
+    remember: Duration = key("7d", "How long a delivered event's id is remembered.")

@@ -1,0 +1,193 @@
+"""The contracts between rooms, in prose: what a caller may assume, and what not.
+
+Rooms never import each other. They meet in these protocols, and ``app`` introduces them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.detections import Detections, EngineInfo, Sighting
+from edge.event import Event, Outcome
+from edge.frame import Encoded, Frame
+from edge.parcel import Parcel, Redaction
+
+Picture = Frame | Encoded
+"""What a source brings: decoded frames of a stream, or picture files as they came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """How a source is, safe to show anywhere: no credential, no pixel."""
+
+    name: str
+    #: ``camera``, ``scene``, ``folder`` or ``upload``
+    kind: str
+    #: ``connecting``, ``streaming``, ``stalled``, ``waiting`` (between tries), ``disabled``,
+    #: ``finished`` or ``failed``
+    state: str
+    #: why it is in that state, in words
+    reason: str = ""
+    #: what to do about it, in words
+    hint: str = ""
+    #: where it looks, without credentials
+    where: str = ""
+    #: when its newest picture was taken
+    last_picture_at: datetime | None = None
+    #: counters by name: ``read``, ``offered``, ``skipped``, ``reconnects``, ``stalls`` …
+    counts: Mapping[str, int] = field(default_factory=dict)
+    #: measured pictures a second over the last seconds
+    fps: float = 0.0
+    size: tuple[int, int] | None = None
+
+
+class Source(Protocol):
+    """Where pictures come from."""
+
+    name: str
+    #: True: frames of a stream, the newest wins, a drop is counted.
+    #: False: each picture was accepted and must end with an outcome.
+    live: bool
+
+    def events(self) -> AsyncIterator[Event[Picture]]:
+        """Yield pictures until closed or finished; iterated once.
+
+        A source that loses its peer does not end: it reconnects by itself, with back-off, and
+        says so in ``status``. It ends when its content is over (a file) or after ``close``.
+        It raises ``PartFailed`` where it cannot go on, and ``Fatal`` where no retry can help.
+        A caller that is slow gets fewer, newer frames from a live source, never older ones.
+        """
+        ...
+
+    async def settle(self, event: Event[Picture], outcome: Outcome, reason: str = "") -> None:
+        """Learn how a yielded event ended. Called once for each event, in any order.
+
+        After ``DONE`` or ``DUPLICATE`` the redacted picture is durable and the source may
+        forget its own copy. ``settle`` may be called after ``close``.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Shut the tap: ``events`` ends within a second. What was yielded is still settled."""
+        ...
+
+    def status(self) -> SourceStatus:
+        """Say how it is. Cheap, never blocks, may be called from the loop at any time."""
+        ...
+
+
+class Engine(Protocol):
+    """What finds people. It answers or it raises; "nobody" is never what a failure looks like."""
+
+    info: EngineInfo
+
+    def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
+        """Find people in ``batch``.
+
+        Args:
+            batch: ``(n, h, w, 3)`` uint8 BGR, at ``info.input_size``.
+            sources: n names, whose picture each row is; ``None`` for a picture that stands alone.
+                Engines with a trained model ignore it; the built-in one judges by movement and
+                needs to know what came before.
+
+        Returns:
+            n Detections in input pixels, those above ``info.threshold`` only.
+
+        Raises:
+            Withheld: this picture cannot be judged (built-in engine). The engine is fine.
+            PartFailed: the engine is out of order; what it would have said is unknown.
+
+        Blocks; safe to call from several threads at once.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what it holds. No ``infer`` may follow."""
+        ...
+
+
+class Gate(Protocol):
+    """The only maker of parcels."""
+
+    def release(self, event: Event[Picture], sighting: Sighting, redaction: Redaction) -> Parcel:
+        """Weigh, encode, and let through.
+
+        Raises:
+            Withheld: something that the gate demands is missing; the reason says what.
+
+        Blocks (encoding); called from the picture pool.
+
+        """
+        ...
+
+
+class Handler(Protocol):
+    """What happens to a picture: ``redact`` now, more with the bus."""
+
+    async def __call__(self, event: Event[Picture]) -> Outcome:
+        """Do it; durable when it returns.
+
+        Raises:
+            Rejected: this event, never. TryLater: this event, not now. PartFailed: a part broke.
+
+        """
+        ...
+
+
+class Keeper(Protocol):
+    """The outbox as the path sees it: what was put is on disk when ``put`` returns."""
+
+    async def put(self, parcel: Parcel) -> bool:
+        """Keep a parcel until its store has it; False if it was put before (nothing is done).
+
+        Raises:
+            TryLater: no room (quota, full disk); ``reason`` says which.
+
+        """
+        ...
+
+    async def knows(self, event_id: str) -> bool:
+        """Tell whether a parcel of this event was ever put (within the retention)."""
+        ...
+
+
+class Store(Protocol):
+    """A door: where parcels end. One contract suite runs on every one."""
+
+    name: str
+
+    async def open(self) -> None:
+        """Get ready (create the bucket or folder). Idempotent.
+
+        Raises:
+            PartFailed: not reachable or not writable now. Fatal: never, as configured.
+
+        """
+        ...
+
+    async def put(self, parcel: Parcel) -> None:
+        """Store picture and message under ``parcel.key``; durable when it returns.
+
+        Putting the same parcel again changes nothing and succeeds.
+
+        Raises:
+            PartFailed: the door is shut (gone, full, refused credentials): try all later.
+            Rejected: this parcel can never be stored; others can.
+
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. No ``put`` may follow."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Where it leads, without credentials."""
+        ...

@@ -1,0 +1,1 @@
+"""What may be changed while it runs, one typed verb each."""

@@ -1,0 +1,84 @@
+"""Pictures before redaction. They are raw: never logged, never on a disk, never on a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""``(h, w, 3)`` uint8 BGR."""
+
+
+class _Raw:
+    """What must not be written anywhere: it cannot be pickled, and does not print its content."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} is raw: it is never serialised")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame(_Raw):
+    """One decoded picture.
+
+    ``pixels`` is ``(h, w, 3)`` uint8 BGR and read-only: redaction works on a copy.
+
+    Raises:
+        ValueError: pixels of another shape or dtype, an empty picture, or a time without a zone.
+
+    """
+
+    pixels: Pixels = field(repr=False)
+    taken_at: datetime
+    #: name of the source, as in the configuration
+    source: str
+    #: what it shows: the source's name for a camera, the file's name for a picture
+    subject: str
+    #: True for one of a stream's frames, False for a picture that stands alone
+    live: bool = True
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.pixels.shape, self.pixels.dtype
+        if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
+            raise ValueError(f"a frame is (h, w, 3) uint8, not empty: got {shape} {dtype}")
+        if self.taken_at.tzinfo is None:
+            raise ValueError("a frame's time needs a zone")
+        self.pixels.flags.writeable = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded(_Raw):
+    """A picture as it came, not yet decoded: an upload, or a file in a watched folder."""
+
+    body: bytes = field(repr=False)
+    #: the sender's name for it; only ever a hint, the content decides
+    name: str
+    taken_at: datetime
+    source: str
+    subject: str
+
+    def __post_init__(self) -> None:
+        if self.taken_at.tzinfo is None:
+            raise ValueError("a picture's time needs a zone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRef:
+    """A picture in an object store that was not fetched yet."""
+
+    bucket: str
+    key: str
+    version: str = ""
+    etag: str = ""
+    #: bytes; None where the notification did not say
+    size: int | None = None

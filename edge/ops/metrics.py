@@ -1,0 +1,144 @@
+"""Every metric that leaves the process, in one typed place.
+
+Base units, ``_total`` on counters only, ratios 0 to 1. ``tests/test_docs.py`` checks that each is
+documented in ``edge/README.md``. A registry of its own, so that tests and two boxes in one process
+do not meet.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_AGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The box's metrics. Attributes are the metrics; their help text is their documentation."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.pictures_taken = Counter(
+            "edge_pictures_taken_total",
+            "Pictures that a source brought.",
+            ["source"],
+            registry=registry,
+        )
+        self.pictures_dropped = Counter(
+            "edge_pictures_dropped_total",
+            "Live frames that gave way to newer ones or found no room, by reason.",
+            ["source", "reason"],
+            registry=registry,
+        )
+        self.pictures_withheld = Counter(
+            "edge_pictures_withheld_total",
+            "Pictures that did not leave because nobody could show that they were safe, by reason.",
+            ["source", "reason"],
+            registry=registry,
+        )
+        self.pictures_rejected = Counter(
+            "edge_pictures_rejected_total",
+            "Pictures that could not be read or were refused, by reason.",
+            ["source", "reason"],
+            registry=registry,
+        )
+        self.pictures_redacted = Counter(
+            "edge_pictures_redacted_total",
+            "Redacted pictures that are safe in the outbox.",
+            ["source"],
+            registry=registry,
+        )
+        self.people_covered = Counter(
+            "edge_people_covered_total",
+            "Regions that were covered.",
+            ["source"],
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "edge_stage_seconds",
+            "Time of one picture in one stage: decode, detect, redact, encode, keep.",
+            ["stage"],
+            buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.picture_age_seconds = Histogram(
+            "edge_picture_age_seconds",
+            "From capture to the redacted picture being in the outbox.",
+            ["source"],
+            buckets=_AGE_BUCKETS,
+            registry=registry,
+        )
+        self.source_up = Gauge(
+            "edge_source_up", "1 while a source brings pictures.", ["source"], registry=registry
+        )
+        self.source_reconnects = Counter(
+            "edge_source_reconnects_total",
+            "Times that a camera was opened anew.",
+            ["source"],
+            registry=registry,
+        )
+        self.source_stalls = Counter(
+            "edge_source_stalls_total",
+            "Times that a camera stopped sending without a word.",
+            ["source"],
+            registry=registry,
+        )
+        self.engine_ready = Gauge(
+            "edge_engine_ready",
+            "1 while the engine answers.",
+            ["engine", "model"],
+            registry=registry,
+        )
+        self.engine_failures = Counter(
+            "edge_engine_failures_total",
+            "Times that the engine raised or hung.",
+            ["reason"],
+            registry=registry,
+        )
+        self.safe_mode = Gauge(
+            "edge_safe_mode", "1 while no trained model looks.", registry=registry
+        )
+        self.outbox_parcels = Gauge(
+            "edge_outbox_parcels", "Parcels that wait for the store.", registry=registry
+        )
+        self.outbox_bytes = Gauge(
+            "edge_outbox_bytes", "Bytes of parcels that wait for the store.", registry=registry
+        )
+        self.outbox_oldest_seconds = Gauge(
+            "edge_outbox_oldest_seconds",
+            "Age of the oldest parcel that waits.",
+            registry=registry,
+        )
+        self.store_up = Gauge(
+            "edge_store_up", "1 while the store takes parcels.", registry=registry
+        )
+        self.parcels_stored = Counter(
+            "edge_parcels_stored_total", "Parcels that the store has.", registry=registry
+        )
+        self.parcels_dead = Counter(
+            "edge_parcels_dead_total",
+            "Parcels that the store will never take, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.store_retries = Counter(
+            "edge_store_retries_total", "Tries at a shut store.", registry=registry
+        )
+        self.jobs = Gauge("edge_jobs", "Uploads by state.", ["state"], registry=registry)
+        self.viewers = Gauge("edge_live_viewers", "Live previews being watched.", registry=registry)
+        self.loop_lag_seconds = Gauge(
+            "edge_loop_lag_seconds",
+            "How late the event loop ran its last tick.",
+            registry=registry,
+        )
+        self.part_restarts = Counter(
+            "edge_part_restarts_total",
+            "Parts that the supervisor opened anew.",
+            ["part"],
+            registry=registry,
+        )
+        self.bugs = Counter(
+            "edge_bugs_total",
+            "Exceptions that nobody foresaw; each has a traceback in the log.",
+            registry=registry,
+        )

@@ -1,0 +1,1 @@
+"""What makes redaction provable: the gate, and the encoder behind it."""

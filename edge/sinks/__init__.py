@@ -1,0 +1,1 @@
+"""The doors: the outbox that keeps parcels, the forwarder, and the stores."""

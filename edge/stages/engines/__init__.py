@@ -1,0 +1,1 @@
+"""What finds people. Every engine keeps one contract and knows no model."""

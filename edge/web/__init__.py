@@ -1,0 +1,1 @@
+"""The status page, the upload API, health and metrics."""

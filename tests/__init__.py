@@ -1,0 +1,1 @@
+"""Tests mirror ``edge/``; contracts, journeys and benchmarks have rooms of their own."""
