@@ -1,0 +1,148 @@
+"""Delivery: hands each event to the handler, and sees to it that each ends exactly once.
+
+::
+
+    lanes --take--> [ in hand, at most n ] --handler--> outcome --settle--> source
+
+What the handler raises decides what happens next (see ``errors``). One of the two places that
+catch everything: an unforeseen exception sets the event aside, and ten in a row end the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from edge.bus.lanes import Item, Lanes
+from edge.contracts import Handler
+from edge.errors import EdgeError, Fatal, PartFailed, Rejected, TryLater, Withheld
+from edge.event import Outcome
+from edge.ops.backoff import Backoff
+from edge.ops.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+BUGS_IN_A_ROW = 10
+RETRY_FIRST, RETRY_MOST = 0.2, 10.0
+"""Seconds between two tries of a picture that must not be lost."""
+
+
+class Delivery:
+    """The worker of the path. ``run`` it in a task; ``drain`` before it is cancelled.
+
+    Args:
+        lanes: where events come from.
+        handler: what happens to each.
+        in_hand: how many may be under way at once.
+        broke: told of every ``PartFailed``, so that the part's supervisor can act.
+
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        handler: Handler,
+        metrics: Metrics,
+        *,
+        in_hand: int,
+        broke: Callable[[PartFailed], None],
+    ) -> None:
+        self._lanes = lanes
+        self._handler = handler
+        self._metrics = metrics
+        self._broke = broke
+        self._room = asyncio.Semaphore(in_hand)
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._bugs = 0
+        #: when an event last ended, on the loop's clock; the watchdog reads it
+        self.last_step = asyncio.get_running_loop().time()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or is under way."""
+        return bool(self._in_hand or len(self._lanes))
+
+    async def run(self) -> None:
+        """Deliver until cancelled.
+
+        Raises:
+            Fatal: ten unforeseen exceptions in a row.
+
+        """
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._room.acquire()
+                item = await self._lanes.take()
+                if not self._in_hand:
+                    self.last_step = asyncio.get_running_loop().time()
+                task = group.create_task(self._deliver(item), name=f"deliver {item.event.subject}")
+                self._in_hand.add(task)
+                task.add_done_callback(self._ended)
+
+    async def drain(self, budget: float) -> int:
+        """Wait at most ``budget`` seconds for what waits and is in hand; return what is left."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + budget
+        while self.busy and loop.time() < end:
+            if self._in_hand:
+                await asyncio.wait(self._in_hand, timeout=max(0.0, end - loop.time()))
+            await asyncio.sleep(0)
+        return len(self._in_hand) + len(self._lanes)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_hand.discard(task)
+        self._room.release()
+        self.last_step = asyncio.get_running_loop().time()
+
+    async def _deliver(self, item: Item) -> None:
+        outcome, reason = await self._try_until_it_ends(item)
+        if outcome is Outcome.DROPPED:
+            name = item.event.source.rpartition("/")[2]
+            self._metrics.pictures_dropped.labels(name, reason).inc()
+        await item.settle(item.event, outcome, reason)
+
+    async def _try_until_it_ends(self, item: Item) -> tuple[Outcome, str]:
+        backoff = Backoff(RETRY_FIRST, RETRY_MOST)
+        while True:
+            try:
+                outcome = await self._handler(item.event)
+            except Rejected as error:
+                return self._set_aside(item, error)
+            except (TryLater, PartFailed) as error:
+                wait = self._wait_for(error, backoff)
+                if item.live:
+                    return Outcome.DROPPED, error.reason
+                await asyncio.sleep(wait)
+            except Fatal:
+                raise
+            except Exception as error:  # noqa: BLE001 (one of the two places that catch everything)
+                return self._met_bug(item, error)
+            else:
+                self._bugs = 0
+                return outcome, ""
+
+    def _wait_for(self, error: TryLater | PartFailed, backoff: Backoff) -> float:
+        wait = backoff.next()
+        if isinstance(error, PartFailed):
+            self._broke(error)
+            return wait
+        return max(wait, error.after or 0.0)
+
+    def _set_aside(self, item: Item, error: EdgeError) -> tuple[Outcome, str]:
+        self._bugs = 0
+        name = item.event.source.rpartition("/")[2]
+        withheld = isinstance(error, Withheld)
+        counter = self._metrics.pictures_withheld if withheld else self._metrics.pictures_rejected
+        counter.labels(name, error.reason).inc()
+        if not item.live:
+            log.warning("%s: %s", item.event.subject, error, extra={"reason": error.reason})
+        return Outcome.REJECTED, error.reason
+
+    def _met_bug(self, item: Item, error: Exception) -> tuple[Outcome, str]:
+        self._bugs += 1
+        self._metrics.bugs.inc()
+        log.error("an event met a bug: %s", item.event.subject, exc_info=error)
+        if self._bugs >= BUGS_IN_A_ROW:
+            raise Fatal(f"the path met {self._bugs} bugs in a row", hint="see the log")
+        return Outcome.REJECTED, "bug"
