@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -10,10 +13,10 @@ from pydantic import Field
 from edge.config.detect import DetectConfig, ModelsConfig
 from edge.config.privacy import PrivacyConfig
 from edge.config.section import Section, key
-from edge.config.sources import SourceConfig
+from edge.config.sources import JobsConfig, SourceConfig
 from edge.config.store import OutboxConfig, StoreConfig
 from edge.config.units import Duration
-from edge.config.web import JobsConfig, WebConfig
+from edge.config.web import WebConfig
 
 
 class BoxConfig(Section):
@@ -62,3 +65,12 @@ class Config(Section):
     store: StoreConfig
     web: WebConfig = WebConfig()
     jobs: JobsConfig = JobsConfig()
+
+
+def state_directory(box: BoxConfig, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the box keeps what must survive a restart. It need not exist yet."""
+    # systemd may name several, divided by colons
+    named = box.state or environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if named:
+        return Path(named).expanduser()
+    return Path(environ.get("HOME") or Path.home()) / ".local" / "state" / "edge"

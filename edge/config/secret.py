@@ -37,10 +37,16 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let pydantic read it from text and write it as stars."""
-        return core_schema.no_info_after_validator_function(
-            lambda value: value if isinstance(value, cls) else cls(str(value)),
-            core_schema.union_schema(
-                [core_schema.is_instance_schema(cls), core_schema.str_schema()]
-            ),
+        return core_schema.no_info_plain_validator_function(
+            cls._read,
+            json_schema_input_schema=core_schema.str_schema(),
             serialization=core_schema.plain_serializer_function_ser_schema(lambda _: "********"),
         )
+
+    @classmethod
+    def _read(cls, value: object) -> Secret:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str):
+            raise ValueError("expected text")  # noqa: TRY004 (pydantic reports ValueError)
+        return cls(value)

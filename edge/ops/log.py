@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-from edge.ops.redact_url import without_credentials
+from edge.ops.redact_url import clean, without_credentials
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -31,7 +31,9 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
-        return without_credentials(json.dumps(entry, default=str, ensure_ascii=False))
+        return json.dumps(
+            clean(entry), default=lambda value: without_credentials(str(value)), ensure_ascii=False
+        )
 
 
 class TextLines(logging.Formatter):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^/?#\s]*)@", re.IGNORECASE)
+# A password in which / ? # were not percent-encoded; "host:8080/a@b" is a port and a path.
+_RAW_PASSWORD = re.compile(
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/?#\s:@]*:(?!\d*[/?#])[^\s@]*@", re.IGNORECASE
+)
 _QUERY_SECRET = re.compile(
     r"(?P<name>[?&;](?:[^=&;\s]*(?:pass|pwd|token|secret|key|auth|user|usr)[^=&;\s]*))=[^&;\s#]*",
     re.IGNORECASE,
@@ -16,5 +21,20 @@ def without_credentials(text: str) -> str:
 
     Cameras carry credentials both before the ``@`` and as ``?user=…&password=…``.
     """
+    text = _RAW_PASSWORD.sub(r"\g<scheme>***@", text)
     text = _USERINFO.sub(r"\g<scheme>***@", text)
     return _QUERY_SECRET.sub(r"\g<name>=***", text)
+
+
+def clean(value: object) -> object:
+    """Return ``value`` with the credentials in its texts starred, however deep they stand.
+
+    For what becomes JSON: starring the finished JSON would eat its quotes.
+    """
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, Mapping):
+        return {clean(name): clean(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(inner) for inner in value]
+    return value

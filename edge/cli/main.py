@@ -1,0 +1,121 @@
+"""The command line: which commands there are, and what their errors mean to the shell.
+
+A command's module is imported when the command is called, so that ``edge --help`` is there at
+once. Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 dependency, 5 privacy, 75 later,
+78 fatal, 130 interrupted, 141 nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from edge import __version__
+from edge.cli import show
+from edge.config.load_faults import ConfigError
+from edge.errors import EdgeError, Fatal, PartFailed, Rejected, TryLater, Withheld
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("edge.cli.run:run", "Run the appliance."),
+    "redact": ("edge.cli.redact:redact", "Redact pictures, folders and videos."),
+    "doctor": ("edge.cli.doctor:doctor", "Check everything that the box needs."),
+    "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
+    "model": ("edge.cli.model:model", "Fetch, list, import and check models."),
+    "version": ("edge.cli.version:version", "Say which version this is."),
+}
+"""Name: where it lives, and its line in ``edge --help``."""
+
+EXIT_CODES: tuple[tuple[type[EdgeError], int], ...] = (
+    (ConfigError, 3),
+    (Withheld, 5),
+    (Rejected, 1),
+    (PartFailed, 4),
+    (TryLater, 75),
+    (Fatal, 78),
+    (EdgeError, 1),
+)
+"""The first that fits counts."""
+
+INTERRUPTED = 130
+NOBODY_READS = 141
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        try:
+            command = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise Fatal(
+                f"the command {cmd_name} needs {error.name}, which is not installed",
+                hint="install Edge anew",
+                reason="not_installed",
+            ) from error
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{name} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="edge", message="%(prog)s %(version)s")
+def edge() -> None:
+    """Edge: cameras and pictures in, only redacted pictures out."""
+
+
+def exit_code(error: EdgeError) -> int:
+    """Return what the shell gets for an error of the house."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code. Errors become messages, never tracebacks."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in arguments
+    try:
+        code = edge.main(args=arguments, prog_name="edge", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _nobody_reads()
+    except click.ClickException as error:
+        return _usage(error, as_json=as_json)
+    except EdgeError as error:
+        code = exit_code(error)
+        show.failure(error, code, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: click.ClickException, *, as_json: bool) -> int:
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+    told = EdgeError(error.format_message(), hint=f"{command or 'edge'} --help", reason="bad_usage")
+    show.failure(told, error.exit_code, as_json=as_json)
+    return error.exit_code
+
+
+def _nobody_reads() -> int:
+    # the interpreter flushes standard output once more at its end: let that go nowhere
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return NOBODY_READS

@@ -1,0 +1,62 @@
+"""What differs between two configurations, and what of it can change while the box runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic.fields import FieldInfo
+
+from edge.config.load_faults import Location, path_text
+from edge.config.root import Config
+from edge.config.section import Section
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key that differs."""
+
+    #: as the operator writes it; of a source that came, went or changed its kind, its table
+    path: str
+    #: True: the box takes it over while it runs. False: it needs a restart.
+    live: bool
+
+
+def changes(old: Config, new: Config) -> list[Change]:
+    """Return what differs, in the order of the sections.
+
+    A source that came, went or is of another kind is one live change, ``sources.NAME``: sources
+    can be added and removed while the box runs.
+    """
+    return list(_sections(old, new, ()))
+
+
+def is_live(field: FieldInfo) -> bool:
+    """Tell whether a key is marked as one that may change while the box runs."""
+    marks = field.json_schema_extra
+    return isinstance(marks, dict) and bool(marks.get("live"))
+
+
+def _sections(old: Section, new: Section, location: Location) -> Iterator[Change]:
+    for name, field in type(new).model_fields.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if before == after:
+            continue
+        here = (*location, name)
+        if isinstance(after, dict):
+            yield from _tables(before, after, here)
+        elif isinstance(after, Section) and type(after) is type(before):
+            yield from _sections(before, after, here)
+        else:
+            yield Change(path_text(here), is_live(field))
+
+
+def _tables(
+    old: dict[str, Section], new: dict[str, Section], location: Location
+) -> Iterator[Change]:
+    for name in [*old, *(name for name in new if name not in old)]:
+        before, after = old.get(name), new.get(name)
+        if type(before) is not type(after):
+            yield Change(path_text((*location, name)), live=True)
+        elif before is not None and after is not None:
+            yield from _sections(before, after, (*location, name))

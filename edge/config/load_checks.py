@@ -1,0 +1,229 @@
+"""What no single key can know: faults between keys, and what is allowed but doubtful."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+
+from edge.config.load_faults import Fault, Location, show_given
+from edge.config.root import BoxConfig, Config, state_directory
+from edge.config.secrets import has_reference
+from edge.config.sources import CameraConfig, FolderConfig, SourceConfig
+from edge.config.store import FolderStoreConfig, S3StoreConfig, StoreConfig
+from edge.config.web import WebConfig
+
+CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_PASSWORD_VALUE = re.compile(r"(pass|pwd)[^=&]*=[^&]", re.IGNORECASE)
+_SOURCE: TypeAdapter[Any] = TypeAdapter(SourceConfig)
+_STORE: TypeAdapter[Any] = TypeAdapter(StoreConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Those parts of a configuration that are sound by themselves."""
+
+    names: tuple[str, ...] = ()
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    store: FolderStoreConfig | S3StoreConfig | None = None
+    web: WebConfig | None = None
+    box: BoxConfig | None = None
+
+
+def parts(raw: Mapping[str, Any]) -> Parts:
+    """Read each part by itself, so that a fault in one does not hide those between others."""
+    tables = raw.get("sources")
+    tables = tables if isinstance(tables, dict) else {}
+    sources = {name: _read(_SOURCE, table) for name, table in tables.items()}
+    return Parts(
+        names=tuple(tables),
+        sources={name: source for name, source in sources.items() if source is not None},
+        store=_read(_STORE, raw.get("store")),
+        web=_read(TypeAdapter(WebConfig), raw.get("web", {})),
+        box=_read(TypeAdapter(BoxConfig), raw.get("box", {})),
+    )
+
+
+def _read(adapter: TypeAdapter[Any], value: object) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return None  # reported where the whole is read
+
+
+def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
+    """Yield what is wrong between the keys of ``given``."""
+    yield from _names(given)
+    for name, source in given.sources.items():
+        yield from _blackout(("sources", name, "privacy", "blackout"), source)
+        if isinstance(source, CameraConfig):
+            yield from _camera(("sources", name, "url"), source.url.reveal())
+    yield from _folders(given)
+    if isinstance(given.store, S3StoreConfig):
+        yield from _s3(given.store)
+    if given.web is not None:
+        yield from _web(given.web)
+    if given.box is not None:
+        yield from _state(given.box, environ)
+
+
+def _names(given: Parts) -> Iterator[Fault]:
+    for name in given.names:
+        if not _NAME.fullmatch(name) or name.strip(".") == "":
+            yield Fault(
+                location=("sources", name),
+                message="expected a name of 1 to 64 letters, digits, dots, dashes, underscores",
+            )
+
+
+def _blackout(location: Location, source: Any) -> Iterator[Fault]:
+    for at, polygon in enumerate(source.privacy.blackout):
+        if len(polygon) < 3:
+            yield Fault(
+                location=(*location, at),
+                given=f"{len(polygon)} points",
+                message="expected at least three points; fewer cover nothing",
+            )
+
+
+def _camera(location: Location, url: str) -> Iterator[Fault]:
+    match = _SCHEME.match(url)
+    if not url.strip():
+        yield Fault(location=location, message="is empty; expected an address, device or file")
+    elif match and match[1].lower() not in CAMERA_SCHEMES:
+        yield Fault(
+            location=location,
+            given=f"{match[1]}://…",
+            message="expected rtsp://, rtsps://, http://, https://, a device or a file",
+        )
+    elif match and (problem := _url_problem(url)):
+        yield Fault(location=location, given=f"{match[1]}://…", message=problem)
+
+
+def _url_problem(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or re.search(r"\s", url) or re.match(r"[^/]*//[^/?#]*:[^@]*[/?#][^@]*@", url):
+        return (
+            "expected //host or //user:password@host; in a password write / as %2F, ? as %3F, "
+            "# as %23, @ as %40, a space as %20, or use ${secret:name}, which does that by itself"
+        )
+    return ""
+
+
+def _folders(given: Parts) -> Iterator[Fault]:
+    watched: dict[str, str] = {}
+    for name, source in given.sources.items():
+        if not isinstance(source, FolderConfig):
+            continue
+        path = os.path.realpath(source.path)
+        if path in watched:
+            yield Fault(
+                location=("sources", name, "path"),
+                given=show_given(source.path),
+                message=f"expected a folder of its own; sources.{watched[path]} reads this one",
+            )
+        watched.setdefault(path, name)
+    if isinstance(given.store, FolderStoreConfig):
+        out = os.path.realpath(given.store.path)
+        for path, name in watched.items():
+            if out == path or out.startswith(path.rstrip("/") + "/"):
+                yield Fault(
+                    location=("store", "path"),
+                    given=show_given(given.store.path),
+                    message=f"lies in the folder that sources.{name} watches; expected one "
+                    "outside of it, else the box would redact its own pictures again and again",
+                )
+
+
+def _s3(store: S3StoreConfig) -> Iterator[Fault]:
+    if store.sse == "sse-kms" and not store.sse_key_id:
+        yield Fault(
+            location=("store", "sse_key_id"),
+            message='missing; expected the id of a key, because sse = "sse-kms"',
+        )
+    if not re.fullmatch(r"https?://[^/?#@\s]+/?", store.endpoint):
+        yield Fault(
+            location=("store", "endpoint"),
+            given=show_given(store.endpoint),
+            message="expected http://host:port or https://host, without path and credentials",
+        )
+
+
+def _web(web: WebConfig) -> Iterator[Fault]:
+    if not is_loopback(web.host) and not web.token:
+        yield Fault(
+            location=("web", "token"),
+            message=f"missing; expected a secret, because host = {show_given(web.host)} "
+            "is open to the network",
+        )
+    elif web.token is not None and not web.token:
+        yield Fault(location=("web", "token"), message="is empty; expected a secret, or no token")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach ``host``."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _state(box: BoxConfig, environ: Mapping[str, str]) -> Iterator[Fault]:
+    path = state_directory(box, environ)
+    there = path
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    problem = ""
+    if not there.is_dir():
+        problem = f"{there} is not a directory"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        problem = f"{there} may not be written to by this user"
+    if problem:
+        yield Fault(
+            location=("box", "state"),
+            given=show_given(str(path)),
+            message=f"{problem}; expected a directory that Edge may write to",
+        )
+
+
+def doubts(config: Config, raw: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what is allowed but doubtful: secrets in plain text, no source at all."""
+    if not config.sources:
+        yield Fault(location=("sources",), message="none; only uploads will be redacted")
+    for name, source in config.sources.items():
+        if isinstance(source, CameraConfig):
+            plain = raw["sources"][name]["url"]
+            if _has_password(plain):
+                yield _in_plain_text(("sources", name, "url"), "a password")
+    for section, name in (("store", "access_key"), ("store", "secret_key"), ("web", "token")):
+        plain = raw.get(section, {}).get(name)
+        if plain and not has_reference(plain):
+            yield _in_plain_text((section, name), "a secret")
+
+
+def _has_password(url: str) -> bool:
+    if has_reference(url) or not _SCHEME.match(url):
+        return False
+    found = urlsplit(url)
+    return bool(found.password or _PASSWORD_VALUE.search(found.query))
+
+
+def _in_plain_text(location: Location, what: str) -> Fault:
+    return Fault(
+        location=location,
+        message=f"{what} in plain text; better ${{secret:name}}, with the value in "
+        "secrets/name beside this file (mode 0600)",
+    )
