@@ -68,6 +68,8 @@ class Source(Protocol):
     async def settle(self, event: Event[Picture], outcome: Outcome, reason: str = "") -> None:
         """Learn how a yielded event ended. Called once for each event, in any order.
 
+        ``reason`` is empty, a short code (``newer``), or a code and words (``damaged: the PNG …``).
+
         After ``DONE`` or ``DUPLICATE`` the redacted picture is durable and the source may
         forget its own copy. ``settle`` may be called after ``close``.
         """
@@ -79,6 +81,60 @@ class Source(Protocol):
 
     def status(self) -> SourceStatus:
         """Say how it is. Cheap, never blocks, may be called from the loop at any time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """How an uploaded picture fares, safe to show to whoever may upload."""
+
+    id: str
+    #: ``queued``, ``running``, ``done`` or ``dead``
+    state: str
+    #: why it is dead, as a short stable code
+    reason: str = ""
+    #: what to do about it, in words
+    hint: str = ""
+    accepted_at: datetime
+    finished_at: datetime | None = None
+    #: name in the store, once the redacted picture is made
+    key: str = ""
+    #: type of the redacted picture, once it is made
+    content_type: str = ""
+
+
+class Jobs(Protocol):
+    """Uploads, from their arrival until their result is no longer kept."""
+
+    def room(self, size: int) -> None:
+        """Ask before a body of ``size`` bytes is read whether it could be kept.
+
+        Raises:
+            TryLater: no room for it now; ``after`` says when to ask again.
+
+        """
+        ...
+
+    async def submit(self, body: bytes, name: str, idempotency_key: str = "") -> JobStatus:
+        """Take a picture file; the same content under the same key is the same job.
+
+        Raises:
+            Rejected: ``empty``, ``too_large``, or ``key_reused`` (the key came with other content).
+            TryLater: no room for it now, or the box is stopping.
+
+        """
+        ...
+
+    def get(self, job_id: str) -> JobStatus | None:
+        """Say how a job is; None where it is not known, or no longer."""
+        ...
+
+    async def wait(self, job_id: str, timeout: float) -> JobStatus | None:  # noqa: ASYNC109
+        """Wait for its end, at most ``timeout`` seconds, and say how it is then."""
+        ...
+
+    def image(self, job_id: str) -> Parcel | None:
+        """Return the redacted picture of a job that is done; None when it is no longer kept."""
         ...
 
 

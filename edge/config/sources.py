@@ -77,3 +77,12 @@ class FolderConfig(_Source):
 
 
 SourceConfig = Annotated[CameraConfig | SceneConfig | FolderConfig, Field(discriminator="kind")]
+
+
+class JobsConfig(Section):
+    """``[jobs]``: uploads, and how long their results can be fetched."""
+
+    max_waiting: int = key(64, "Uploads that may wait in memory; then 503 with Retry-After.", ge=1)
+    max_waiting_bytes: Size = key("256MiB", "Bytes that waiting uploads may take in memory.")
+    keep_for: Duration = key("10min", "How long a result can be fetched; then 410.")
+    keep_bytes: Size = key("64MiB", "Bytes of results that are kept in memory.")

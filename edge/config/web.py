@@ -1,10 +1,10 @@
-"""Web: the status page, the upload API, and the jobs that uploads become."""
+"""Web: the status page and the HTTP API."""
 
 from __future__ import annotations
 
 from edge.config.secret import Secret
 from edge.config.section import Section, key
-from edge.config.units import Duration, Size
+from edge.config.units import Size
 
 
 class WebConfig(Section):
@@ -20,12 +20,3 @@ class WebConfig(Section):
     )
     max_upload: Size = key("32MiB", "Largest upload.")
     max_viewers: int = key(8, "Live previews that may be watched at once.", ge=0, le=100)
-
-
-class JobsConfig(Section):
-    """``[jobs]``: uploads, and how long their results can be fetched."""
-
-    max_waiting: int = key(64, "Uploads that may wait in memory; then 503 with Retry-After.", ge=1)
-    max_waiting_bytes: Size = key("256MiB", "Bytes that waiting uploads may take in memory.")
-    keep_for: Duration = key("10min", "How long a result can be fetched; then 410.")
-    keep_bytes: Size = key("64MiB", "Bytes of results that are kept in memory.")

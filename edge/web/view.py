@@ -1,0 +1,207 @@
+"""What the web side sees of the box: facts that ``app`` fills in, and a few verbs. Nothing else.
+
+Everything in a ``BoxStatus`` is JSON: times are ISO 8601 with zone, ages and uptimes are seconds,
+sizes are bytes. No credential and no raw pixel is ever in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, TypedDict
+
+from edge.contracts import Jobs
+from edge.ops.metrics import Metrics
+from edge.parcel import Parcel
+
+State = Literal["ok", "degraded", "failed"]
+
+
+class Reason(TypedDict):
+    """One thing that is wrong, and what to do about it."""
+
+    text: str
+    hint: str
+
+
+class Overall(TypedDict):
+    """How the box is as a whole.
+
+    ``app`` fills in what is wrong beyond safe, seeing and sending (a part that restarts, a full
+    disk, a clock that is off); ``verdict.judge`` folds in the rest.
+    """
+
+    state: State
+    reasons: list[Reason]
+
+
+class Safe(TypedDict):
+    """Who looks at the pictures, and what happens to the people in them."""
+
+    #: an engine answers and passed its check; False: nothing leaves
+    blurring: bool
+    #: no trained model: what moves is covered, what cannot be judged is withheld
+    safe_mode: bool
+    #: ``cells``, ``fill`` or ``blur``
+    method: str
+    #: what serves now: ``onnx``, ``builtin`` …; empty while none does
+    engine: str
+    #: id of the model that serves now
+    model: str
+    #: what the configuration asks for (``auto``, ``onnx``, ``builtin``; a model's id)
+    engine_wanted: str
+    model_wanted: str
+    #: median seconds of one detection; None before the first
+    seconds: float | None
+    #: pictures withheld since the start, by reason
+    withheld: dict[str, int]
+    #: why it is not as configured, and what to do
+    reason: str
+    hint: str
+
+
+class Seeing(TypedDict):
+    """One source: the fields of ``SourceStatus``, and what came out at the other end."""
+
+    name: str
+    kind: str
+    state: str
+    reason: str
+    hint: str
+    where: str
+    #: pictures a second that the source brings
+    fps: float
+    size: list[int] | None
+    counts: dict[str, int]
+    #: when the newest picture came in; its age in seconds now
+    last_picture_at: str | None
+    last_picture_age: float | None
+    #: the newest redacted picture (``latest``): parcel id, when it was taken, its age now
+    shown: str | None
+    shown_at: str | None
+    shown_age: float | None
+    #: redacted pictures a second over the last seconds
+    redacted_fps: float
+    #: since the start: redacted and in the outbox, dropped, withheld, refused
+    redacted: int
+    dropped: int
+    withheld: int
+    rejected: int
+
+
+class Sending(TypedDict):
+    """The way out: the store, and what waits for it."""
+
+    #: where it leads, without credentials: ``folder /var/lib/…`` or ``s3 http://…/bucket``
+    store: str
+    up: bool
+    #: parcels that wait, their bytes, and the age of the oldest (None: none waits)
+    waiting: int
+    bytes: int
+    oldest: float | None
+    #: room in the outbox, bytes
+    max_bytes: int
+    #: when the store last took a parcel; None: never since the start
+    last_success: str | None
+    #: since the start: parcels that the store has; those that it will never take
+    stored: int
+    dead: int
+    reason: str
+    hint: str
+
+
+class Box(TypedDict):
+    """Which box this is, and how long it has been up."""
+
+    site: str
+    node: str
+    version: str
+    uptime: float
+    started_at: str
+    #: the box's time now
+    clock: str
+
+
+class Notice(TypedDict):
+    """Something that happened and that the operator should know."""
+
+    at: str
+    level: Literal["info", "warning", "error"]
+    text: str
+    hint: str
+
+
+class BoxStatus(TypedDict):
+    """Everything that the page and ``/v1/status`` say."""
+
+    overall: Overall
+    safe: Safe
+    seeing: list[Seeing]
+    sending: Sending
+    #: uploads by state: ``queued``, ``running``, ``done``, ``dead``
+    uploads: dict[str, int]
+    box: Box
+    #: newest first
+    notices: list[Notice]
+
+
+class Reply(TypedDict):
+    """How a command ended (DESIGN 8), the same words as over MQTT."""
+
+    #: ``accepted``, ``ok``, ``error`` or ``expired``
+    status: str
+    #: empty unless ``error``: ``bad_request not_found conflict busy unsupported forbidden_remote
+    #: precondition_failed dependency_down timeout internal``
+    code: str
+    message: str
+    hint: str
+    data: dict[str, Any]
+
+
+class BoxView(Protocol):
+    """The box as the web side sees it. Every method is called on the event loop."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """Uploads and their results."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """The registry that ``/metrics`` shows."""
+        ...
+
+    def status(self) -> BoxStatus:
+        """Say how the box is. Cheap: the page asks once a second for each viewer."""
+        ...
+
+    def latest(self, source: str) -> Parcel | None:
+        """Return the newest redacted picture of a source; None where there is none yet."""
+        ...
+
+    async def next_parcel(
+        self,
+        source: str,
+        after_id: str | None,
+        timeout: float,  # noqa: ASYNC109 (the wait is its purpose)
+    ) -> Parcel | None:
+        """Return the newest redacted picture that is not ``after_id``; wait for one.
+
+        At once where there is a newer one already; None after ``timeout`` seconds without.
+        Frames between are skipped: a slow viewer sees fewer, newer ones.
+        """
+        ...
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Tell whether redacted pictures can be made and kept now; if not, why."""
+        ...
+
+    def alive(self) -> tuple[bool, list[str]]:
+        """Tell whether every part moves; if not, which does not."""
+        ...
+
+    async def command(self, verb: str, args: Mapping[str, Any]) -> Reply:
+        """Carry out ``source.add``, ``source.enable``, ``source.disable``, ``source.remove``.
+
+        It never raises for a bad command: the reply says what was wrong.
+        """
+        ...
