@@ -1,0 +1,58 @@
+# make run       set up, and start: a demonstration site in the browser, nothing plugged in
+# make test      set up, and run every test
+# Everything else is for those who change the house: check, bench, package, docs, lock, clean.
+
+MODEL ?=
+CONFIG ?=
+ARGS ?=
+PYTHON = .venv/bin/python
+# Where the demonstration keeps its state and pictures; removed by "make clean".
+DEMO = .run
+
+.DEFAULT_GOAL = run
+.PHONY: run test check lint format types house bench package docs lock clean setup setup-dev
+
+run: setup
+ifneq ($(MODEL),)
+	@STATE_DIRECTORY="$(CURDIR)/$(DEMO)/state" .venv/bin/edge model import "$(MODEL)"
+endif
+ifneq ($(CONFIG),)
+	@exec .venv/bin/edge run --config "$(CONFIG)" $(ARGS)
+else
+	@exec .venv/bin/edge run --demo $(DEMO) $(ARGS)
+endif
+
+test: setup-dev
+	@packaging/test-servers
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: lint format types house
+
+lint: setup-dev
+	@$(PYTHON) -m ruff check .
+format: setup-dev
+	@$(PYTHON) -m ruff format --check .
+types: setup-dev
+	@$(PYTHON) -m mypy
+house: setup-dev
+	@$(PYTHON) -m pytest -q tests/test_house_rules.py
+
+bench: setup-dev
+	@$(PYTHON) -m tests.bench $(ARGS)
+
+package: setup-dev
+	@packaging/build
+
+docs: setup-dev
+	@packaging/docs
+
+lock: setup-dev
+	@$(PYTHON) packaging/lock.py
+
+clean:
+	rm -rf build dist $(DEMO)
+
+setup:
+	@packaging/setup run
+setup-dev:
+	@packaging/setup dev

@@ -1,0 +1,100 @@
+"""Who may import whom (DESIGN 2)."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from tests.house.source import STANDARD, Source
+
+WORDS = {"event", "frame", "detections", "parcel", "contracts", "errors"}
+ROOMS = {"sources", "bus", "stages", "privacy", "sinks"}
+SIDES = {"catalog", "config", "control", "web", "ops", "cli"}
+
+OWN_SECTIONS = {
+    "sources": {"sources"},
+    "stages": {"detect", "privacy"},
+    "privacy": {"privacy"},
+    "sinks": {"store"},
+    "web": {"web"},
+    "catalog": {"detect"},
+}
+"""The sections of ``edge.config`` that a room is handed."""
+
+HOMES = {
+    "aiohttp": ("edge/web/",),
+    "annotated_types": ("edge/config/",),
+    "click": ("edge/cli/", "edge/__main__.py"),
+    "cv2": ("edge/sources/", "edge/stages/", "edge/privacy/", "edge/cli/"),
+    "jinja2": ("edge/web/",),
+    "minio": ("edge/sinks/s3.py",),
+    "onnx": ("edge/catalog/",),
+    "onnxruntime": ("edge/stages/engines/onnx.py",),
+    "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
+    "prometheus_client": ("edge/ops/", "edge/app"),
+    "pycuda": ("edge/stages/engines/tensorrt",),
+    # whatever a person or a machine wrote is checked by it, where it comes in
+    "pydantic": ("edge/config/", "edge/catalog/", "edge/control/", "edge/web/"),
+    "pydantic_core": ("edge/config/",),
+    "rich": ("edge/cli/",),
+    "tensorrt": ("edge/stages/engines/tensorrt",),
+    "urllib3": ("edge/sinks/s3.py",),
+}
+"""The home of every library, as beginnings of paths. NumPy may be used everywhere."""
+
+
+def room_of(path: PurePosixPath) -> str:
+    """Return the room, side or word that a file of ``edge/`` belongs to."""
+    return path.parts[1].removesuffix(".py") if path.parts[0] == "edge" else ""
+
+
+def rooms_never_meet(source: Source) -> list[str]:
+    """A room imports words, itself, ops, and its own section of the config. Only app knows all."""
+    room = room_of(source.path)
+    if room in {"", "cli", "__main__"} or room.split("_")[0] == "app":
+        return []
+    return [
+        f"{line}: {room} imports {name}"
+        for line, name in source.imports()
+        if name.startswith("edge.") and not _may(room, name.split(".")[1:])
+    ]
+
+
+def _may(room: str, parts: list[str]) -> bool:
+    other = parts[0]
+    if other == room or other in WORDS or other == "__version__":
+        return True
+    if room in WORDS:
+        return False
+    if other == "config":
+        return len(parts) > 1 and parts[1] in OWN_SECTIONS.get(room, set())
+    return other == "ops"
+
+
+def words_need_no_library(source: Source) -> list[str]:
+    """The vocabulary needs the standard library and NumPy, nothing else."""
+    if room_of(source.path) not in WORDS:
+        return []
+    allowed = STANDARD | {"edge", "numpy"}
+    return [
+        f"{line}: a word imports {name}"
+        for line, name in source.imports()
+        if name.split(".")[0] not in allowed
+    ]
+
+
+def every_library_has_one_home(source: Source) -> list[str]:
+    """A third-party library is imported in its home only, where its errors are translated."""
+    path = source.path.as_posix()
+    if not path.startswith("edge/"):
+        return []
+    faults = []
+    for line, name in source.imports():
+        library = name.split(".")[0]
+        if library in STANDARD or library in {"edge", "numpy"}:
+            continue
+        homes = HOMES.get(library)
+        if homes is None:
+            faults.append(f"{line}: {library} has no home yet: name one in tests/house/rooms.py")
+        elif not path.startswith(homes):
+            faults.append(f"{line}: {library} lives in {' '.join(homes)}")
+    return faults
