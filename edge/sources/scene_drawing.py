@@ -1,0 +1,116 @@
+"""The demonstration scene: a building site with people, drawn frame by frame, with its truth."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.frame import Pixels
+from edge.sources.scene_figure import Look
+from edge.sources.scene_paint import FigurePainter, Lens, Painted
+from edge.sources.scene_site import Site
+from edge.sources.scene_walk import Stance, Walk
+
+_OPENING = 8 * 3600  # the scene's clock starts at eight in the morning
+
+
+@dataclass(slots=True)
+class _Person:
+    walk: Walk
+    painter: FigurePainter
+    lead: float
+
+
+class SceneDrawing:
+    """Draws frames of a scene. The same seed, size and index give the same bytes.
+
+    Not for several threads at once.
+    """
+
+    def __init__(self, seed: int, width: int, height: int, people: int) -> None:
+        self._lens = Lens(width, height)
+        self._site = Site(seed, self._lens)
+        self._people = []
+        for i in range(people):
+            chance = random.Random(f"{seed}/{i}")  # noqa: S311 (a drawing)
+            walk = Walk(chance, self._site.ground)
+            look = Look.choose(chance)
+            self._people.append(_Person(walk, FigurePainter(look), chance.uniform(0, 60)))
+
+    def draw(
+        self, index: int, fps: float
+    ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
+        """Draw frame ``index`` of a stream of ``fps`` frames a second.
+
+        Returns:
+            The picture ``(h, w, 3)`` uint8 BGR; one box a figure ``(n, 4)`` float32 x1 y1 x2 y2,
+            the whole figure cut at the picture's edge (without area where it is outside); and
+            ``(n,)`` float32, which share of the figure can be seen, 0 to 1.
+
+        """
+        seconds = index / fps
+        picture = self._site.backdrop()
+        owner = np.zeros(picture.shape[:2], np.uint8)
+        boxes = np.zeros((len(self._people), 4), np.float32)
+        areas = np.ones(len(self._people), np.float32)
+        stances = [person.walk.at(seconds) for person in self._people]
+        todo: list[tuple[float, int]] = [(stance.z, i) for i, stance in enumerate(stances)]
+        todo += [(cover.z, -1 - i) for i, cover in enumerate(self._site.covers)]
+        for _, i in sorted(todo, reverse=True):
+            if i < 0:
+                self._site.covers[-1 - i].restore(picture, self._site.still, owner)
+                continue
+            person = self._people[i]
+            painted = person.painter.paint(self._lens, stances[i], seconds + person.lead)
+            boxes[i], areas[i] = self._place(painted, picture, owner, i + 1)
+        self._label(picture, seconds)
+        self._site.grain(picture, index)
+        seen = np.bincount(owner.ravel(), minlength=len(self._people) + 1)[1:] / areas
+        return picture, boxes, seen.astype(np.float32)
+
+    def _place(
+        self, painted: Painted, picture: Pixels, owner: NDArray[np.uint8], mark: int
+    ) -> tuple[tuple[float, float, float, float], float]:
+        """Lay a figure over the picture; return its box and its area in pixels."""
+        height, width = picture.shape[:2]
+        solid = cv2.inRange(painted.pixels[:, :, 3], 110, 255)
+        x, y, w, h = cv2.boundingRect(solid)
+        x, y = x + painted.left, y + painted.top
+        area = float(max(1, cv2.countNonZero(solid)))
+        box = (
+            float(min(max(x, 0), width)),
+            float(min(max(y, 0), height)),
+            float(min(max(x + w, 0), width)),
+            float(min(max(y + h, 0), height)),
+        )
+        left, top = max(painted.left, 0), max(painted.top, 0)
+        right = min(painted.left + painted.pixels.shape[1], width)
+        bottom = min(painted.top + painted.pixels.shape[0], height)
+        if right > left and bottom > top:
+            rows = slice(top - painted.top, bottom - painted.top)
+            columns = slice(left - painted.left, right - painted.left)
+            part = painted.pixels[rows, columns]
+            view = picture[top:bottom, left:right]
+            let = cv2.merge([255 - part[:, :, 3]] * 3)
+            under = cv2.multiply(view, let, scale=1 / 255)
+            view[:] = cv2.add(under, np.ascontiguousarray(part[:, :, :3]))
+            owner[top:bottom, left:right][solid[rows, columns] > 0] = mark
+        return box, area
+
+    def _label(self, picture: Pixels, seconds: float) -> None:
+        now = int(seconds + _OPENING)
+        text = f"DEMO  {now // 3600 % 24:02}:{now // 60 % 60:02}:{now % 60:02}"
+        scale = picture.shape[0] / 720
+        thick = max(1, round(2 * scale))
+        at = (round(20 * scale), round(38 * scale))
+        for colour, width in (((20, 20, 20), thick + 2), ((245, 245, 245), thick)):
+            cv2.putText(
+                picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, colour, width, cv2.LINE_AA
+            )
+
+
+__all__ = ["SceneDrawing", "Stance"]
