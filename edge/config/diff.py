@@ -25,8 +25,8 @@ class Change:
 def changes(old: Config, new: Config) -> list[Change]:
     """Return what differs, in the order of the sections.
 
-    A source that came, went or is of another kind is one live change, ``sources.NAME``: sources
-    can be added and removed while the box runs.
+    Whatever changes in a source is live, since the source alone is opened anew. One that came,
+    went or is of another kind is one change, ``sources.NAME``.
     """
     return list(_sections(old, new, ()))
 
@@ -48,7 +48,7 @@ def _sections(old: Section, new: Section, location: Location) -> Iterator[Change
         elif isinstance(after, Section) and type(after) is type(before):
             yield from _sections(before, after, here)
         else:
-            yield Change(path_text(here), is_live(field))
+            yield Change(path_text(here), is_live(field) or here[0] == "sources")
 
 
 def _tables(

@@ -24,8 +24,8 @@ _PLAIN: dict[Any, tuple[str, str]] = {
     float: ("number", "numbers"),
 }
 _PARSED: dict[Any, str] = {
-    parse_duration: 'duration with its unit, for example "250ms", "1.5s", "2min"',
-    parse_size: 'size, for example "512KiB", "2GB" or a number of bytes',
+    parse_duration: 'duration ("250ms", "1.5s", "2min")',
+    parse_size: 'size ("512KiB", "2GB", bytes)',
 }
 
 

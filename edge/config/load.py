@@ -18,9 +18,20 @@ from edge.config.load_faults import ConfigError, Fault, Location, show_given
 from edge.config.root import Config
 from edge.config.secrets import Secrets, has_reference
 
-__all__ = ["ConfigError", "Fault", "config_file", "examine", "load", "loads"]
+__all__ = ["ConfigError", "Fault", "Loaded", "config_file", "examine", "load", "loads"]
 
 _SYSTEM_FILE = Path("/etc/edge/edge.toml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration, and what was seen on the way."""
+
+    config: Config
+    #: what is doubtful but not wrong
+    doubts: tuple[Fault, ...]
+    #: as the operator wrote it, with references instead of secrets
+    written: Mapping[str, Any]
 
 
 def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
@@ -30,7 +41,7 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
         ConfigError: it cannot be read, or has faults; all of them are named.
 
     """
-    return examine(path, environ=environ)[0]
+    return examine(path, environ=environ).config
 
 
 def loads(
@@ -48,13 +59,11 @@ def loads(
         ConfigError: it has faults; all of them are named.
 
     """
-    return _examine(text, where, Secrets(directory, environ))[0]
+    return _examine(text, where, Secrets(directory, environ)).config
 
 
-def examine(
-    path: Path, *, environ: Mapping[str, str] = os.environ
-) -> tuple[Config, tuple[Fault, ...]]:
-    """Read a configuration file; return it with what is doubtful but not wrong.
+def examine(path: Path, *, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read a configuration file and keep what a person may want to know about it.
 
     Raises:
         ConfigError: it cannot be read, or has faults; all of them are named.
@@ -88,7 +97,7 @@ def config_file(given: Path | None, environ: Mapping[str, str] = os.environ) -> 
     return _SYSTEM_FILE
 
 
-def _examine(text: str, where: str, secrets: Secrets) -> tuple[Config, tuple[Fault, ...]]:
+def _examine(text: str, where: str, secrets: Secrets) -> Loaded:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -108,7 +117,8 @@ def _examine(text: str, where: str, secrets: Secrets) -> tuple[Config, tuple[Fau
     faults += load_checks.faults(load_checks.parts(resolved), secrets.environ)
     if faults or config is None:
         raise ConfigError(where, _in_file_order(faults, raw)) from None
-    return config, tuple(load_checks.doubts(config, raw))
+    doubts = tuple(load_checks.doubts(config, raw))
+    return Loaded(config=config, doubts=doubts, written=raw)
 
 
 @dataclass(slots=True)

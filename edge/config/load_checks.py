@@ -208,7 +208,7 @@ def doubts(config: Config, raw: Mapping[str, Any]) -> Iterator[Fault]:
             plain = raw["sources"][name]["url"]
             if _has_password(plain):
                 yield _in_plain_text(("sources", name, "url"), "a password")
-    for section, name in (("store", "access_key"), ("store", "secret_key"), ("web", "token")):
+    for section, name in (("store", "secret_key"), ("web", "token")):
         plain = raw.get(section, {}).get(name)
         if plain and not has_reference(plain):
             yield _in_plain_text((section, name), "a secret")

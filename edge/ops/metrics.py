@@ -1,11 +1,13 @@
 """Every metric that leaves the process, in one typed place.
 
 Base units, ``_total`` on counters only, ratios 0 to 1. ``tests/test_docs.py`` checks that each is
-documented in ``edge/README.md``. A registry of its own, so that tests and two boxes in one process
-do not meet.
+documented in ``edge/ops/README.md``, which ``reference`` makes. A registry of its own, so that
+tests and two boxes in one process do not meet.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -142,3 +144,51 @@ class Metrics:
             "Exceptions that nobody foresaw; each has a traceback in the log.",
             registry=registry,
         )
+
+
+def counts_by(counter: Counter, label: str) -> dict[str, int]:
+    """Return a counter's totals by one of its labels (the others summed), for the status page."""
+    totals: dict[str, int] = {}
+    for family in counter.collect():
+        for sample in family.samples:
+            if sample.name.endswith("_total"):
+                name = sample.labels.get(label, "")
+                totals[name] = totals.get(name, 0) + int(sample.value)
+    return totals
+
+
+def table() -> list[Mapping[str, str]]:
+    """Return every metric: its name, type, labels and meaning."""
+    rows: list[Mapping[str, str]] = []
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, CollectorRegistry):
+            continue
+        facts = metric.describe()[0]
+        total = "_total" if facts.type == "counter" else ""
+        rows.append(
+            {
+                "name": facts.name + total,
+                "type": facts.type,
+                "labels": ", ".join(metric._labelnames),  # noqa: SLF001 (no public way)
+                "meaning": facts.documentation,
+            }
+        )
+    return rows
+
+
+def reference() -> str:
+    """Return every metric as a Markdown table: what ``edge/ops/README.md`` holds."""
+    lines = [
+        "# Metrics",
+        "",
+        "Made by `edge config reference --metrics`; do not edit by hand. Served at `/metrics` in",
+        "Prometheus' text format. Base units; `_total` on counters only; ratios 0 to 1.",
+        "",
+        "| metric | type | labels | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{row['name']}` | {row['type']} | {row['labels']} | {row['meaning']} |"
+        for row in table()
+    ]
+    return "\n".join(lines) + "\n"

@@ -10,8 +10,11 @@ _USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^/?#\s]*)@"
 _RAW_PASSWORD = re.compile(
     r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/?#\s:@]*:(?!\d*[/?#])[^\s@]*@", re.IGNORECASE
 )
+# "/" too: some cameras want rtsp://host/user=admin_password=…_channel=1
+# A quote ends the value only where it closes a text, so that quoted addresses stay quoted.
 _QUERY_SECRET = re.compile(
-    r"(?P<name>[?&;](?:[^=&;\s]*(?:pass|pwd|token|secret|key|auth|user|usr)[^=&;\s]*))=[^&;\s#]*",
+    r"(?P<name>[?&;/](?:[^=&;\s]*(?:pass|pwd|token|secret|key|auth|user|usr)[^=&;\s]*))="
+    r"(?:[^&;\s#\"]|\"(?![\s,\])}]|$))*",
     re.IGNORECASE,
 )
 

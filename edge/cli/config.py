@@ -1,0 +1,134 @@
+"""``edge config``: check, show and explain the configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge.cli.show import answer, config_option, fault_facts, json_option, warn
+from edge.config.explain import Key, explain, keys, reference, schema, table_of
+from edge.config.explain_types import shape_at
+from edge.config.load import Loaded, config_file, examine
+from edge.config.load_faults import Location, path_text
+from edge.config.root import Config
+from edge.config.secrets import has_reference
+from edge.ops.redact_url import without_credentials
+
+_STARS = "********"
+
+
+@click.group()
+def config() -> None:
+    """Check, show and explain the configuration."""
+
+
+@config.command()
+@config_option
+@json_option
+def validate(*, config: Path | None, as_json: bool) -> None:
+    """Read the configuration and name every fault at once."""
+    path = config_file(config)
+    loaded = examine(path)
+    doubts = [fault_facts(doubt) for doubt in loaded.doubts]
+    if not as_json:
+        for doubt in loaded.doubts:
+            warn(f"warning: {doubt}")
+    sources = len(loaded.config.sources)
+    text = f"{path}: ok, {sources} source{'s' if sources != 1 else ''}"
+    answer({"file": str(path), "ok": True, "warnings": doubts}, text, as_json=as_json)
+
+
+@config.command()
+@config_option
+@json_option
+def show(*, config: Path | None, as_json: bool) -> None:
+    """Print the configuration in effect, defaults included, secrets as stars."""
+    data = _shown(examine(config_file(config)))
+    answer(data, "\n".join(_toml(data, ())).strip("\n"), as_json=as_json)
+
+
+@config.command(name="schema")
+@json_option
+def schema_(*, as_json: bool) -> None:  # noqa: ARG001 (it is JSON anyway)
+    """Print the configuration's JSON Schema."""
+    answer(schema(), as_json=True)
+
+
+@config.command(name="explain")
+@click.argument("key")
+@json_option
+def explain_(*, key: str, as_json: bool) -> None:
+    """Say what KEY takes, its default, its meaning, and when a change counts."""
+    found = explain(key)
+    answer(table_of(found), "\n\n".join(map(_paragraph, found)), as_json=as_json)
+
+
+@config.command(name="reference")
+@click.option("--metrics", is_flag=True, help="Every metric instead: edge/ops/README.md.")
+@json_option
+def reference_(*, metrics: bool, as_json: bool) -> None:
+    """Print every key as Markdown: edge/config/README.md is made by this."""
+    if metrics:
+        from edge.ops import metrics as every
+
+        answer(every.table(), every.reference().rstrip("\n"), as_json=as_json)
+    elif as_json:
+        answer(table_of(list(keys())), as_json=True)
+    else:
+        print(reference(), end="")  # as it is: the example's URL shows where a secret goes
+
+
+def _paragraph(key: Key) -> str:
+    kind = f' (kind = "{key.kind}")' if key.kind else ""
+    change = {
+        "live": "at the next reload",
+        "source": "at the next reload; the source is opened anew",
+        "restart": "at the next start",
+    }[key.change]
+    return (
+        f"{key.path}{kind}\n  {key.meaning}\n"
+        f"  takes:   {key.takes}\n  default: {key.default.strip('`')}\n  changes: {change}"
+    )
+
+
+def _shown(loaded: Loaded) -> dict[str, Any]:
+    """Return the configuration as plain values; of secrets only what the file shows anyway."""
+
+    def walk(value: Any, written: Any, location: Location) -> Any:
+        if isinstance(value, dict):
+            below = written if isinstance(written, Mapping) else {}
+            return {
+                name: walk(inner, below.get(name), (*location, name))
+                for name, inner in value.items()
+            }
+        shape = shape_at(location, Config)
+        if shape is not None and shape.secret and value is not None:
+            return _secret(str(written), location)
+        return value
+
+    shown: dict[str, Any] = walk(loaded.config.model_dump(mode="json"), loaded.written, ())
+    return shown
+
+
+def _secret(written: str, location: Location) -> str:
+    if location[0] == "sources":
+        # where a camera is helps; who may look at it is nobody's business
+        return without_credentials(written)
+    return written if has_reference(written) and written.startswith("${") else _STARS
+
+
+def _toml(table: Mapping[str, Any], location: Location) -> Iterator[str]:
+    """Yield the lines of a TOML file; keys without a value are left out."""
+    plain = {name: value for name, value in table.items() if not isinstance(value, dict)}
+    if plain and location:
+        yield f"\n[{path_text(location)}]"
+    for name, value in plain.items():
+        if value is not None:
+            yield f"{path_text((name,))} = {json.dumps(value, ensure_ascii=False)}"
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _toml(value, (*location, name))
