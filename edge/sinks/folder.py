@@ -1,0 +1,168 @@
+"""A directory as the store: each picture as a file, its message as JSON beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edge.config.store import FolderStoreConfig
+from edge.errors import PartFailed, Rejected
+from edge.parcel import Parcel
+from edge.sinks.database import sync_directory
+
+_TEMPORARY = ".edge-tmp-"
+_HINTS = {
+    errno.ENOSPC: "the disk is full: free space, or point store.path at a larger one",
+    errno.EDQUOT: "the quota of the user that runs Edge is used up on that disk",
+    errno.EROFS: "the disk is mounted read-only: remount it writable, or look for disk errors",
+    errno.EACCES: "the user that runs Edge may not write there: change its owner or mode",
+    errno.EPERM: "the user that runs Edge may not write there: change its owner or mode",
+    errno.ENOENT: "the directory is gone: is its disk or share still mounted?",
+    errno.ENOTCONN: "the share lost its server: check the network and mount it again",
+    errno.ESTALE: "the share lost its server: check the network and mount it again",
+    errno.EIO: "the disk or the share fails: look at the system's log",
+}
+_ABOUT_THE_KEY = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
+
+
+class FolderStore:
+    """Keeps ``contracts.Store``: ``<path>/<key>`` and, after it, ``<path>/<key's stem>.json``.
+
+    Both are written to a temporary name beside their own, synced, and renamed: whoever looks sees
+    whole files only, and who sees the JSON finds the picture. One writer a directory.
+
+    Args:
+        config: ``[store]`` with ``kind = "folder"``.
+        parallel: files written at once.
+
+    """
+
+    def __init__(self, config: FolderStoreConfig, *, parallel: int = 4) -> None:
+        self.name = "folder"
+        self._root = Path(config.path)
+        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="edge-folder")
+        self._mark = f"{_TEMPORARY}{secrets.token_hex(4)}-"
+        self._swept = False
+
+    async def open(self) -> None:
+        await self._run(self._open)
+
+    async def put(self, parcel: Parcel) -> None:
+        await self._run(self._put, parcel)
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"kind": "folder", "where": str(self._root)}
+
+    async def _run(self, work: Any, *arguments: Any) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._threads, work, *arguments)
+        except OSError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: OSError) -> PartFailed | Rejected:
+        what = f"cannot write to {self._root}: {error.strerror}"
+        if error.errno in _ABOUT_THE_KEY:
+            return Rejected(what, reason="bad_key")
+        return PartFailed(what, hint=_HINTS.get(error.errno or 0, ""), reason="store_shut")
+
+    # -- in the threads
+
+    def _open(self) -> None:
+        _make_directories(self._root)
+        probe = self._root / f"{self._mark}probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+        if not self._swept:
+            for leftover in _leftovers(self._root):
+                leftover.unlink(missing_ok=True)
+            self._swept = True
+
+    def _put(self, parcel: Parcel) -> None:
+        picture, message = self._places(parcel.key)
+        text = json.dumps(parcel.message, ensure_ascii=False, indent=2) + "\n"
+        files = ((picture, parcel.body), (message, text.encode()))
+        missing = [(place, body) for place, body in files if not _is_there(place, body)]
+        for place, body in missing:  # the picture first: who sees the JSON finds the picture
+            self._write(place, body)
+
+    def _places(self, key: str) -> tuple[Path, Path]:
+        relative = PurePosixPath(key)
+        parts = key.split("/")
+        if "\0" in key or relative.suffix == ".json" or any(p in {"", ".", ".."} for p in parts):
+            raise Rejected(f"{key!r} is no name for a file in the folder", reason="bad_key")
+        if any(part.startswith(_TEMPORARY) for part in parts):
+            raise Rejected(f"{key!r} is a name of Edge's own", reason="bad_key")
+        picture = self._root / relative
+        if not picture.parent.resolve().is_relative_to(self._root.resolve()):
+            raise Rejected(f"{key!r} leads out of the folder", reason="bad_key")
+        return picture, picture.with_suffix(".json")
+
+    def _write(self, place: Path, body: bytes) -> None:
+        temporary = place.with_name(f"{self._mark}{secrets.token_hex(4)}")
+        try:
+            handle = self._create(temporary)
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(handle)
+            temporary.replace(place)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(place.parent)
+
+    def _create(self, place: Path) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(place, flags, 0o666)  # the service's umask decides who reads it
+        except FileNotFoundError:
+            # a new day or camera; the folder itself is made by open only: it may be a lost mount
+            self._root.stat()
+            _make_directories(place.parent)
+            return os.open(place, flags, 0o666)
+
+
+def _make_directories(directory: Path) -> None:
+    """Make a directory and those above it, so that they survive a power cut."""
+    if directory.is_dir():
+        return
+    _make_directories(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
+
+
+def _is_there(place: Path, body: bytes) -> bool:
+    """Tell whether the file is there with this content.
+
+    Raises:
+        Rejected: it is there with another content.
+
+    """
+    try:
+        if place.stat().st_size == len(body) and place.read_bytes() == body:
+            return True
+    except FileNotFoundError:
+        return False
+    raise Rejected(
+        f"{place} is there already with another content",
+        hint="two boxes or two sources write under one name, or the file was changed",
+        reason="key_taken",
+    )
+
+
+def _leftovers(root: Path) -> Iterator[Path]:
+    for directory, _, names in os.walk(root):
+        for name in names:
+            if name.startswith(_TEMPORARY):
+                yield Path(directory, name)

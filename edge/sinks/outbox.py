@@ -1,0 +1,375 @@
+"""Outbox: redacted pictures and their messages, on disk until the store has them.
+
+Invariants:
+
+- 1 row a parcel: picture and message are kept together or not at all.
+- 1 commit before ``put`` returns, shared by all who arrived together; power cuts change nothing.
+- 0 parcels are given away twice: ``seq`` only grows, across restarts, and names a row for ever.
+- 1 order a source: ``heads`` shows the oldest waiting parcel of each source and no other.
+- 0 rows leave but by ``passed`` (the store has it) and ``dead`` (kept, with the reason).
+- 2 refusals: ``outbox_full`` above ``max_bytes`` (dead letters count), ``disk_full`` when less
+  than 16 MiB would be left on the disk, so that deliveries can still be noted.
+- About 100 bytes remember a delivered event for ``remember``; then it may be put again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edge.config.store import OutboxConfig
+from edge.errors import EdgeError, TryLater
+from edge.ops.metrics import Metrics
+from edge.parcel import Parcel
+from edge.sinks.database import DISK_RETRY_S, PAGE_BYTES, Database
+
+KEEP_FREE_BYTES = 16 * 2**20
+"""Left free on the disk: notes of deliveries need room, and they make room."""
+FULL_RETRY_S = 2.0
+"""Seconds until a full outbox is worth another try."""
+
+_COLUMNS = (
+    "id, event_id, source, taken_at, key, content_type, put_at, tries, error, bytes, message, "
+    "receipt, body"
+)
+_FIELDS = """
+    id TEXT NOT NULL UNIQUE, event_id TEXT NOT NULL, source TEXT NOT NULL, taken_at TEXT NOT NULL,
+    key TEXT NOT NULL, content_type TEXT NOT NULL, put_at REAL NOT NULL, tries INTEGER NOT NULL,
+    error TEXT NOT NULL, bytes INTEGER NOT NULL, message TEXT NOT NULL, receipt TEXT,
+    body BLOB NOT NULL
+"""
+# Digests stand for names in ``known``: at 5 pictures a second a week is three million rows.
+# The sums in ``total`` change in the transaction that changes the rows: nothing is ever counted.
+_SCHEMA = (
+    f"""
+    CREATE TABLE parcel (seq INTEGER PRIMARY KEY AUTOINCREMENT, {_FIELDS});
+    CREATE INDEX parcel_event ON parcel (event_id);
+    CREATE INDEX parcel_source ON parcel (source, seq);
+    CREATE TABLE dead (seq INTEGER PRIMARY KEY, died_at REAL NOT NULL, {_FIELDS});
+    CREATE INDEX dead_event ON dead (event_id);
+    CREATE TABLE known (
+        n INTEGER PRIMARY KEY, event BLOB NOT NULL, parcel BLOB NOT NULL, at REAL NOT NULL
+    );
+    CREATE UNIQUE INDEX known_parcel ON known (event, parcel);
+    CREATE TABLE total (
+        waiting INTEGER NOT NULL, waiting_bytes INTEGER NOT NULL,
+        dead INTEGER NOT NULL, dead_bytes INTEGER NOT NULL
+    );
+    INSERT INTO total VALUES (0, 0, 0, 0);
+    CREATE TRIGGER parcel_in AFTER INSERT ON parcel BEGIN
+        UPDATE total SET waiting = waiting + 1, waiting_bytes = waiting_bytes + new.bytes;
+    END;
+    CREATE TRIGGER parcel_out AFTER DELETE ON parcel BEGIN
+        UPDATE total SET waiting = waiting - 1, waiting_bytes = waiting_bytes - old.bytes;
+    END;
+    CREATE TRIGGER dead_in AFTER INSERT ON dead BEGIN
+        UPDATE total SET dead = dead + 1, dead_bytes = dead_bytes + new.bytes;
+    END;
+    CREATE TRIGGER dead_out AFTER DELETE ON dead BEGIN
+        UPDATE total SET dead = dead - 1, dead_bytes = dead_bytes - old.bytes;
+    END;
+    """,  # noqa: S608 (constants)
+)
+_IS_KNOWN = """
+    SELECT EXISTS (SELECT 1 FROM parcel WHERE id = :id)
+        OR EXISTS (SELECT 1 FROM known WHERE event = :event AND parcel = :parcel AND at >= :since)
+        OR EXISTS (SELECT 1 FROM dead WHERE id = :id)
+"""
+_KNOWS_EVENT = """
+    SELECT EXISTS (SELECT 1 FROM parcel WHERE event_id = :id)
+        OR EXISTS (SELECT 1 FROM known WHERE event = :event AND at >= :since)
+        OR EXISTS (SELECT 1 FROM dead WHERE event_id = :id)
+"""
+_INSERT = f"""
+    INSERT INTO parcel ({_COLUMNS}) VALUES (:id, :event_id, :source, :taken_at, :key,
+        :content_type, :put_at, 0, '', :bytes, :message, :receipt, :body)
+"""  # noqa: S608 (constants)
+_SELECT = f"SELECT {_COLUMNS} FROM parcel WHERE seq = ?"  # noqa: S608 (constant)
+# One step of the index a source, however many parcels wait (a GROUP BY would read them all).
+_HEADS = """
+    WITH RECURSIVE each (source) AS (
+        SELECT min(source) FROM parcel
+        UNION ALL
+        SELECT (SELECT min(source) FROM parcel WHERE source > each.source)
+        FROM each WHERE each.source IS NOT NULL
+    )
+    SELECT source, (SELECT min(seq) FROM parcel WHERE source = each.source) AS first
+    FROM each WHERE source IS NOT NULL ORDER BY first
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The oldest parcel of its source that the store does not have yet."""
+
+    #: its place in the outbox; grows for ever
+    seq: int
+    parcel: Parcel = field(repr=False)
+    #: tries that failed for a reason of its own
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxStats:
+    """How full the outbox is."""
+
+    #: parcels that wait for the store
+    waiting: int = 0
+    #: bytes of those
+    waiting_bytes: int = 0
+    #: age in seconds of the oldest of those, 0 if there is none
+    oldest_seconds: float = 0.0
+    #: parcels that the store will never take
+    dead: int = 0
+    #: bytes of those
+    dead_bytes: int = 0
+
+
+class Outbox:
+    """Keeps parcels on disk until their store has them; keeps ``contracts.Keeper``.
+
+    Args:
+        path: the SQLite file, alone in its directory at best.
+        config: ``[outbox]``.
+        metrics: gets ``outbox_parcels``, ``outbox_bytes`` and ``outbox_oldest_seconds``.
+        clock: seconds since the epoch.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: OutboxConfig,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._directory, self._config, self._clock = path.parent, config, clock
+        self._database = Database(path, _SCHEMA, name="outbox", after=self._count)
+        self._stats = OutboxStats()
+        self._oldest_at: float | None = None
+        #: set when a parcel was put; the forwarder clears it
+        self.arrived = asyncio.Event()
+        metrics.outbox_parcels.set_function(lambda: self.stats().waiting)
+        metrics.outbox_bytes.set_function(lambda: self.stats().waiting_bytes)
+        metrics.outbox_oldest_seconds.set_function(lambda: self.stats().oldest_seconds)
+
+    async def open(self) -> None:
+        """Open the file; what it held is waiting again.
+
+        Raises:
+            Fatal: another process has it, or a newer Edge wrote it.
+            PartFailed: it cannot be opened now.
+
+        """
+        await self._database.open()
+        await self._database.do(self._forget)
+        if self._stats.waiting:
+            self.arrived.set()
+
+    async def put(self, parcel: Parcel) -> bool:
+        """Keep a parcel; True when it is on disk, False if it was put before.
+
+        Raises:
+            TryLater: ``outbox_full`` or ``disk_full``; nothing was kept.
+            PartFailed: the file is damaged.
+
+        """
+        row = _row(parcel, self._clock())
+        new = await self._database.do(lambda connection: self._insert(connection, parcel, row))
+        if new:
+            self.arrived.set()
+        return new
+
+    async def knows(self, event_id: str) -> bool:
+        """Tell whether a parcel of this event waits, is dead, or was delivered lately."""
+        values = {"id": event_id, "event": _digest(event_id), "since": self._since()}
+        return await self._database.do(
+            lambda connection: bool(connection.execute(_KNOWS_EVENT, values).fetchone()[0])
+        )
+
+    async def heads(self, limit: int, skip: Collection[str] = ()) -> list[Waiting]:
+        """Return the oldest waiting parcel of each source, the oldest first.
+
+        Args:
+            limit: as many at most.
+            skip: names of sources to leave out (those that are under way).
+
+        """
+        return await self._database.do(lambda connection: self._heads(connection, limit, skip))
+
+    async def passed(self, seq: int) -> None:
+        """Forget a parcel that the store has; remember its ids for ``remember``.
+
+        Raises:
+            TryLater: no room to write that down; the parcel is still here.
+
+        """
+        await self._database.do(lambda connection: self._pass(connection, seq))
+
+    async def missed(self, seq: int, error: str) -> None:
+        """Write down that a try failed because of this parcel itself."""
+        await self._database.do(
+            lambda connection: (
+                connection.execute(
+                    "UPDATE parcel SET tries = tries + 1, error = ? WHERE seq = ?", (error, seq)
+                ).rowcount
+            )
+        )
+
+    async def dead(self, seq: int, reason: str) -> None:
+        """Set a parcel aside for good, with its content and the reason."""
+        await self._database.do(lambda connection: self._bury(connection, seq, reason))
+
+    def stats(self) -> OutboxStats:
+        """Say how full it is, as of the last commit. Never blocks."""
+        since = self._oldest_at
+        if since is None:
+            return self._stats
+        return replace(self._stats, oldest_seconds=max(0.0, self._clock() - since))
+
+    async def close(self) -> None:
+        """Commit what was handed in and let go of the file."""
+        await self._database.close()
+
+    # -- the thread's side: each runs in a transaction
+
+    def _insert(
+        self, connection: sqlite3.Connection, parcel: Parcel, row: dict[str, Any]
+    ) -> bool | EdgeError:
+        ids = {
+            "id": parcel.id,
+            "event": _digest(parcel.event_id),
+            "parcel": _digest(parcel.id),
+            "since": self._since(),
+        }
+        if connection.execute(_IS_KNOWN, ids).fetchone()[0]:
+            return False
+        refusal = self._refusal(connection, row["bytes"])
+        if refusal:
+            return refusal
+        connection.execute(_INSERT, row)
+        return True
+
+    def _refusal(self, connection: sqlite3.Connection, size: int) -> TryLater | None:
+        taken = connection.execute("SELECT waiting_bytes + dead_bytes FROM total").fetchone()[0]
+        if taken + size > self._config.max_bytes:
+            return TryLater(
+                f"the outbox holds {taken} of at most {self._config.max_bytes} bytes",
+                hint="it empties when the store takes parcels again; outbox.max_bytes is its limit",
+                reason="outbox_full",
+                after=FULL_RETRY_S,
+            )
+        disk = os.statvfs(self._directory)
+        free = disk.f_bavail * disk.f_frsize
+        if free - size >= KEEP_FREE_BYTES:
+            return None
+        # the file keeps the space of what was delivered: that is as good as free disk
+        inside = connection.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_BYTES
+        if inside >= size + PAGE_BYTES:
+            return None
+        return TryLater(
+            f"{free} bytes are left on the disk of the outbox ({self._directory})",
+            hint="free space on that disk; nothing that was accepted is lost",
+            reason="disk_full",
+            after=DISK_RETRY_S,
+        )
+
+    def _heads(
+        self, connection: sqlite3.Connection, limit: int, skip: Collection[str]
+    ) -> list[Waiting]:
+        found: list[Waiting] = []
+        for source, seq in connection.execute(_HEADS).fetchall():
+            if len(found) == limit:
+                break
+            if source not in skip:
+                row = connection.execute(_SELECT, (seq,)).fetchone()
+                found.append(_waiting(seq, row))
+        return found
+
+    def _pass(self, connection: sqlite3.Connection, seq: int) -> None:
+        gone = connection.execute(
+            "DELETE FROM parcel WHERE seq = ? RETURNING event_id, id", (seq,)
+        ).fetchone()
+        if gone is None:
+            return
+        connection.execute(
+            "INSERT OR REPLACE INTO known (event, parcel, at) VALUES (?, ?, ?)",
+            (_digest(gone[0]), _digest(gone[1]), self._clock()),
+        )
+        # one comes, up to two go: the memory shrinks to what is young without a task of its own
+        connection.execute(
+            "DELETE FROM known WHERE at < ? AND n IN (SELECT n FROM known ORDER BY n LIMIT 2)",
+            (self._since(),),
+        )
+
+    def _bury(self, connection: sqlite3.Connection, seq: int, reason: str) -> None:
+        connection.execute("UPDATE parcel SET error = ? WHERE seq = ?", (reason, seq))
+        connection.execute(
+            f"INSERT INTO dead (seq, died_at, {_COLUMNS}) "  # noqa: S608 (constants)
+            f"SELECT seq, ?, {_COLUMNS} FROM parcel WHERE seq = ?",
+            (self._clock(), seq),
+        )
+        connection.execute("DELETE FROM parcel WHERE seq = ?", (seq,))
+
+    def _forget(self, connection: sqlite3.Connection) -> int:
+        old = connection.execute("DELETE FROM known WHERE at < ?", (self._since(),))
+        return old.rowcount
+
+    def _count(self, connection: sqlite3.Connection) -> None:
+        waiting, size, dead, dead_size = connection.execute("SELECT * FROM total").fetchone()
+        oldest = connection.execute("SELECT put_at FROM parcel ORDER BY seq LIMIT 1").fetchone()
+        self._oldest_at = oldest[0] if oldest else None
+        self._stats = OutboxStats(
+            waiting=waiting, waiting_bytes=size, dead=dead, dead_bytes=dead_size
+        )
+
+    def _since(self) -> float:
+        return self._clock() - self._config.remember
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
+
+
+def _row(parcel: Parcel, now: float) -> dict[str, Any]:
+    message = json.dumps(parcel.message, ensure_ascii=False, separators=(",", ":"))
+    receipt = parcel.receipt and json.dumps(parcel.receipt, ensure_ascii=False)
+    return {
+        "id": parcel.id,
+        "event_id": parcel.event_id,
+        "source": parcel.source,
+        "taken_at": parcel.taken_at.isoformat(),
+        "key": parcel.key,
+        "content_type": parcel.content_type,
+        "put_at": now,
+        "bytes": len(parcel.body) + len(message) + len(receipt or ""),
+        "message": message,
+        "receipt": receipt,
+        "body": parcel.body,
+    }
+
+
+def _waiting(seq: int, row: tuple[Any, ...]) -> Waiting:
+    id_, event_id, source, taken_at, key, content_type, _, tries, _, _, message, receipt, body = row
+    parcel = Parcel(
+        id=id_,
+        event_id=event_id,
+        source=source,
+        taken_at=datetime.fromisoformat(taken_at),
+        key=key,
+        body=body,
+        content_type=content_type,
+        message=json.loads(message),
+        receipt=json.loads(receipt) if receipt else None,
+    )
+    return Waiting(seq=seq, parcel=parcel, tries=tries)
