@@ -1,7 +1,10 @@
-"""Privacy: how people are covered, and how strongly."""
+"""Privacy: how people are covered, and how strongly. Policy: what that means for one source."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,6 +12,7 @@ from pydantic import Field
 from edge.config.section import Section, key
 
 Method = Literal["cells", "fill", "blur"]
+Format = Literal["jpeg", "webp", "png"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Point = tuple[Fraction, Fraction]
 
@@ -35,10 +39,20 @@ class PrivacyConfig(Section):
     fill_colour: str = key(
         "#808080", "Colour of method fill, as #rrggbb.", live=True, pattern="^#[0-9a-fA-F]{6}$"
     )
-    format: Literal["jpeg", "webp", "png"] = key(
-        "jpeg", "Format of the redacted picture.", live=True
-    )
+    format: Format = key("jpeg", "Format of the redacted picture.", live=True)
     quality: int = key(85, "JPEG and WebP quality.", live=True, ge=1, le=100)
+
+    def for_source(self, own: SourcePrivacy) -> Policy:
+        """Return what holds for a source whose own section is ``own``."""
+        red, green, blue = bytes.fromhex(self.fill_colour[1:])
+        return Policy(
+            method=own.method or self.method,
+            margin=own.margin or self.margin,
+            fill_colour=(blue, green, red),
+            format=self.format,
+            quality=self.quality,
+            blackout=own.blackout,
+        )
 
 
 class SourcePrivacy(Section):
@@ -52,3 +66,36 @@ class SourcePrivacy(Section):
         "of at least three [x, y] points, as fractions of width and height.",
         live=True,
     )
+
+
+_REVISION = 1
+"""Counted up when the same settings begin to draw another picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How one source's pictures are redacted and encoded."""
+
+    method: Method = "cells"
+    margin: Margin = Margin()  # noqa: RUF009 (frozen)
+    #: blue, green, red
+    fill_colour: tuple[int, int, int] = (128, 128, 128)
+    format: Format = "jpeg"
+    quality: int = 85
+    #: polygons of (x, y) points, fractions of width and height
+    blackout: tuple[tuple[Point, ...], ...] = ()
+    #: 12 hex digits; the same for all policies that draw the same picture, different otherwise
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        drawn = [
+            _REVISION,
+            self.method,
+            self.margin.model_dump(),
+            self.fill_colour if self.method == "fill" else None,
+            self.format,
+            None if self.format == "png" else self.quality,
+            self.blackout,
+        ]
+        digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()
+        object.__setattr__(self, "version", digest[:12])

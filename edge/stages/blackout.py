@@ -1,0 +1,39 @@
+"""Blackout: areas that a camera must never show, burned in before anything looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from edge.config.privacy import Point
+from edge.frame import Frame
+
+_SHIFT = 4
+"""Fractional bits that OpenCV is told of: a corner is placed to a sixteenth of a pixel."""
+
+
+def blackout(frame: Frame, polygons: Sequence[Sequence[Point]]) -> Frame:
+    """Return the frame with ``polygons`` black; the same frame where there are none.
+
+    A point is (x, y) in fractions of width and height, and (1, 1) is the outer corner of the last
+    pixel. Every pixel that a polygon or its border touches is black, so that a polygon without
+    any area blackens a line. A polygon that crosses itself is filled on both sides.
+    """
+    if not polygons:
+        return frame
+    pixels = frame.pixels.copy()
+    height, width = pixels.shape[:2]
+    for polygon in polygons:
+        # The centre of pixel 0 is at 0 for OpenCV, and at half a pixel for us.
+        corners = np.array(polygon, np.float64) * (width, height) - 0.5
+        points = np.round(corners * (1 << _SHIFT)).astype(np.int32)
+        mask = np.zeros((height, width), np.uint8)
+        # One contour at a time: several in one call would cancel where they overlap.
+        cv2.fillPoly(mask, [points], 255, cv2.LINE_8, _SHIFT)
+        # A border of three pixels reaches whatever the true border touches, with room for rounding.
+        cv2.polylines(mask, [points], isClosed=True, color=255, thickness=3, shift=_SHIFT)
+        pixels[mask != 0] = 0
+    return replace(frame, pixels=pixels)
