@@ -1,0 +1,210 @@
+"""The canonical graph: the one form in which every engine runs every model.
+
+::
+
+    image   [n, h, w, 3] uint8 BGR at the model's input size
+      -> colour order, normalisation, layout -> the cleaned network -> the family's decoder
+      -> the wanted labels' best -> the strongest k candidates -> NMS
+    boxes   [n, k, 4] float32 x1 y1 x2 y2 in input pixels, strongest first
+    scores  [n, k] float32; 0 where a candidate was suppressed or is below the floor
+    labels  [n, k] int32, index into the wanted labels
+
+``k`` is fixed, so shapes depend on ``n`` only. A value that is not a number anywhere in the
+network's scores makes every score of that picture not a number: a broken network must not look
+like an empty street. ``metadata_props`` (``edge.*``) say all that an engine needs to know.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, checker, compose, helper
+
+from edge.catalog.clean import clean, opset_of, shape_of
+from edge.catalog.families.family import Family, Found, Network
+from edge.catalog.families.known import FAMILIES
+from edge.catalog.glue import Glue
+from edge.catalog.manifest import Input, Manifest
+from edge.errors import PartFailed
+
+CANONICAL_VERSION = 1
+"""Raised whenever the form above changes; a file of another version is imported again."""
+
+MOST = 1000
+"""Candidates that a picture may have before NMS; the strongest win."""
+
+FLOOR = 0.01
+"""Scores below are nothing; no threshold may be lower."""
+
+_MODEL = "network/"
+
+
+def canonical(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+    """Build the canonical graph of a network as published.
+
+    Raises:
+        PartFailed: the network does not fit its manifest; the message says what was found.
+
+    """
+    network = clean(model, manifest.input.size)
+    family, facts = FAMILIES[manifest.family], network_facts(network, manifest.input.size)
+    _check_labels(family, facts, manifest)
+    network = compose.add_prefix(network, prefix=_MODEL)
+    glue = Glue()
+    prepared = _prepare(glue, manifest.input)
+    outputs = [value.name for value in network.graph.output]
+    before = len(glue.nodes)
+    found = family.decode(facts, glue, outputs, list(manifest.labels.values()))
+    _select(glue, found, manifest)
+    for node in network.graph.node:
+        node.input[:] = [prepared if i == network.graph.input[0].name else i for i in node.input]
+    nodes = [*glue.nodes[:before], *network.graph.node, *glue.nodes[before:]]
+    graph = helper.make_graph(
+        nodes,
+        "edge",
+        [_image(network, manifest.input)],
+        _outputs(),
+        [*network.graph.initializer, *glue.constants],
+    )
+    return _finish(graph, network, manifest)
+
+
+def network_facts(network: onnx.ModelProto, size: tuple[int, int]) -> Network:
+    """Say what a family may know about a cleaned network."""
+    outputs = {value.name: tuple(shape_of(value)) for value in network.graph.output}
+    return Network(size=size, outputs=outputs)
+
+
+def _check_labels(family: Family, facts: Network, manifest: Manifest) -> None:
+    classes = family.classes(facts)
+    if classes is None:
+        raise PartFailed(
+            f"{manifest.id} is not a {family.name} network: expected {family.looks}; "
+            f"found {describe(facts)}",
+            hint="edge model import FILE --family says which families there are",
+            reason="wrong_family",
+        )
+    outside = {name: index for name, index in manifest.labels.items() if index >= classes}
+    if outside:
+        raise PartFailed(
+            f"{manifest.id} has {classes} classes, so labels are 0 to {classes - 1}: got {outside}",
+            reason="wrong_labels",
+        )
+
+
+def describe(facts: Network) -> str:
+    """Write a network's outputs for people."""
+    shapes = (
+        f"{name} [{', '.join('?' if side is None else str(side) for side in shape)}]"
+        for name, shape in facts.outputs.items()
+    )
+    return f"{len(facts.outputs)} outputs at input {facts.size[0]}x{facts.size[1]}: " + "; ".join(
+        shapes
+    )
+
+
+def _prepare(glue: Glue, wanted: Input) -> str:
+    """Write uint8 NHWC BGR to float NCHW as the network wants it; return the value's name."""
+    planes = glue.op("Transpose", "image", perm=[0, 3, 1, 2])
+    if wanted.colour == "RGB":
+        planes = glue.op("Gather", planes, glue.ints(2, 1, 0), axis=1)
+    value = glue.op("Cast", planes, to=TensorProto.FLOAT)
+    std, mean = np.array(wanted.std, np.float64), np.array(wanted.mean, np.float64)
+    factor, offset = wanted.scale / std, -mean / std
+    if (factor != 1).any():
+        value = glue.op("Mul", value, glue.const(factor.astype(np.float32).reshape(3, 1, 1)))
+    if offset.any():
+        value = glue.op("Add", value, glue.const(offset.astype(np.float32).reshape(3, 1, 1)))
+    return value
+
+
+def _select(glue: Glue, found: Found, manifest: Manifest) -> None:
+    """Write the choice of candidates and NMS: the graph's three outputs."""
+    best, kind = glue.ops("TopK", [found.scores, glue.ints(1)], ["edge/best", "edge/kind"], axis=2)
+    flat = glue.op("Squeeze", best, glue.ints(2))
+    # Never more candidates than the network has cells.
+    cells = glue.op("Slice", glue.op("Shape", flat), glue.ints(1), glue.ints(2))
+    k = glue.op("Min", cells, glue.ints(MOST))
+    scores, index = glue.ops("TopK", [flat, k], ["edge/candidates", "edge/index"], axis=1)
+    column = glue.op("Unsqueeze", index, glue.ints(2))
+    four = glue.op("Tile", column, glue.ints(1, 1, 4))
+    boxes = glue.op("GatherElements", found.boxes, four, name="boxes", axis=1)
+    label = glue.op("GatherElements", kind, column, axis=1)
+    glue.op("Cast", glue.op("Squeeze", label, glue.ints(2)), name="labels", to=TensorProto.INT32)
+    apart = boxes
+    if len(manifest.labels) > 1:
+        # People of different labels do not suppress each other: each label gets a place of its own.
+        step = glue.number(8.0 * max(manifest.input.size))
+        apart = glue.op(
+            "Add", boxes, glue.op("Mul", glue.op("Cast", label, to=TensorProto.FLOAT), step)
+        )
+    _suppress(glue, apart, scores, flat, manifest.nms_iou)
+
+
+def _suppress(glue: Glue, boxes: str, scores: str, every: str, iou: float) -> None:
+    """Write NMS that keeps every candidate's place and sets the suppressed ones' scores to 0."""
+    rows = glue.op("Unsqueeze", scores, glue.ints(1))
+    kept = glue.op(
+        "NonMaxSuppression",
+        boxes,
+        rows,
+        glue.ints(MOST),
+        glue.const(np.array([iou], np.float32)),
+        glue.const(np.array([FLOOR], np.float32)),
+    )
+    # Sum times zero is zero, unless something in it is not a number.
+    doubt = glue.op("Mul", glue.op("ReduceSum", every, glue.ints(1), keepdims=1), glue.number(0))
+    nothing = glue.op("Mul", rows, glue.number(0))
+    after = glue.op("ScatterND", nothing, kept, glue.op("GatherND", rows, kept))
+    glue.op("Add", glue.op("Squeeze", after, glue.ints(1)), doubt, name="scores")
+
+
+def _image(network: onnx.ModelProto, wanted: Input) -> onnx.ValueInfoProto:
+    batch = shape_of(network.graph.input[0])[0] or "n"
+    return helper.make_tensor_value_info(
+        "image", TensorProto.UINT8, [batch, wanted.height, wanted.width, 3]
+    )
+
+
+def _outputs() -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", "k", 4]),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", "k"]),
+        helper.make_tensor_value_info("labels", TensorProto.INT32, ["n", "k"]),
+    ]
+
+
+def _finish(
+    graph: onnx.GraphProto, network: onnx.ModelProto, manifest: Manifest
+) -> onnx.ModelProto:
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", opset_of(network))],
+        ir_version=network.ir_version,
+        producer_name="edge",
+    )
+    facts = {
+        "canonical": str(CANONICAL_VERSION),
+        "id": manifest.id,
+        "family": manifest.family,
+        "source_sha256": manifest.sha256,
+        "licence": manifest.licence,
+        "width": str(manifest.input.width),
+        "height": str(manifest.input.height),
+        "resize": manifest.input.resize,
+        "pad": str(manifest.input.pad),
+        "labels": json.dumps(list(manifest.labels)),
+        "threshold": repr(manifest.threshold),
+        "nms_iou": repr(manifest.nms_iou),
+    }
+    helper.set_model_props(model, {f"edge.{name}": value for name, value in facts.items()})
+    try:
+        checker.check_model(model, full_check=True)
+    except (checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise PartFailed(
+            f"the canonical graph of {manifest.id} is not valid ONNX: {str(error)[:200]}",
+            reason="bad_model",
+        ) from error
+    return model

@@ -1,0 +1,204 @@
+"""The engine on ONNX Runtime, on the CPU. It runs canonical graphs (``edge model import``) only.
+
+One intra-op thread and no spinning: a session shared by several workers is faster than a session
+with several threads (LIMITS of the project). The graph says everything about itself in its
+``edge.*`` properties, so the engine knows no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.detections import Detections, EngineInfo
+from edge.errors import PartFailed
+
+CANONICAL_VERSION = "1"
+"""Form of the graphs that this engine runs; see ``edge/catalog/canonical.py``."""
+
+_FLOOR = 0.01
+"""The graph calls scores below nothing."""
+
+Failures = tuple[type[Exception], ...]
+_OUTPUTS = ["boxes", "scores", "labels"]
+
+
+class OnnxEngine:
+    """Finds people with a canonical graph. Keeps ``edge.contracts.Engine``."""
+
+    def __init__(self, session: Any, info: EngineInfo, failures: Failures) -> None:
+        self.info = info
+        self._session = session
+        self._failures = failures
+        self._one_by_one = session.get_inputs()[0].shape[0] == 1
+
+    @classmethod
+    def open(cls, path: Path, *, threshold: float | None = None) -> Self:
+        """Load a canonical graph and run it once.
+
+        Args:
+            path: ``model.onnx`` of an installed model.
+            threshold: scores below are not people, 0.01 to 1; None for the model's own.
+
+        Raises:
+            PartFailed: the file cannot be read, is not a canonical graph, or does not run.
+
+        """
+        # Without this, importing onnxruntime writes a device id and queues telemetry.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime as ort  # noqa: PLC0415 - heavy, and only now is telemetry off
+
+        failures = _failures(ort)
+        try:
+            body = path.read_bytes()
+            session = ort.InferenceSession(body, _options(ort), providers=["CPUExecutionProvider"])
+            facts = dict(session.get_modelmeta().custom_metadata_map)
+        except OSError as error:
+            raise _broken(path, f"cannot be read: {error.strerror}") from error
+        except failures as error:
+            raise _broken(path, f"cannot be loaded: {_first_line(error)}") from error
+        info = _info(path, facts, hashlib.sha256(body).hexdigest(), threshold)
+        engine = cls(session, info, failures)
+        width, height = info.input_size
+        engine.infer(np.zeros((1, height, width, 3), np.uint8), [None])
+        return engine
+
+    def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
+        """Find people; see ``edge.contracts.Engine.infer``."""
+        width, height = self.info.input_size
+        if batch.shape != (len(sources), height, width, 3) or batch.dtype != np.uint8:
+            raise ValueError(
+                f"a batch is ({len(sources)}, {height}, {width}, 3) uint8: "
+                f"got {batch.shape} {batch.dtype}"
+            )
+        if len(batch) > 1 and self._one_by_one:
+            return [found for row in batch for found in self._run(row[np.newaxis])]
+        return self._run(batch) if len(batch) else []
+
+    def close(self) -> None:
+        self._session = None
+
+    def _run(self, batch: NDArray[np.uint8]) -> list[Detections]:
+        session = self._session
+        if session is None:
+            raise PartFailed(f"the engine of {self.info.model} is closed", reason="engine_closed")
+        try:
+            boxes, scores, labels = session.run(_OUTPUTS, {"image": batch})
+        except self._failures as error:
+            raise PartFailed(
+                f"{self.info.model} failed on ONNX Runtime: {_first_line(error)}",
+                hint=f"edge model check {self.info.model}",
+                reason="engine_failed",
+            ) from error
+        try:
+            return self._read(len(batch), boxes, scores, labels)
+        except ValueError as error:
+            raise PartFailed(
+                f"{self.info.model} gave a senseless answer: {error}",
+                hint=f"edge model check {self.info.model}",
+                reason="engine_nonsense",
+            ) from error
+
+    def _read(
+        self,
+        n: int,
+        boxes: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        labels: NDArray[np.int32],
+    ) -> list[Detections]:
+        """Turn the graph's outputs into detections.
+
+        Raises:
+            ValueError: wrong shapes or dtypes, or a value that is not finite, wherever it is: a
+                comparison with NaN is false, and would read as "nobody".
+
+        """
+        k = scores.shape[1] if scores.ndim == 2 else -1
+        shapes = (boxes.shape, scores.shape, labels.shape)
+        if shapes != ((n, k, 4), (n, k), (n, k)):
+            raise ValueError(f"expected boxes (n, k, 4), scores and labels (n, k): got {shapes}")
+        if not np.isfinite(scores).all():
+            raise ValueError("scores must be finite: got NaN or infinity")
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.info.labels):
+            raise ValueError(f"labels lie between 0 and {len(self.info.labels) - 1}")
+        found = []
+        for row in range(n):
+            people = scores[row] >= self.info.threshold
+            found.append(
+                Detections(
+                    boxes=boxes[row][people],
+                    scores=scores[row][people],
+                    labels=labels[row][people],
+                )
+            )
+        return found
+
+
+def _options(ort: Any) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Errors come back as exceptions; the log would only repeat them.
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return options
+
+
+def _failures(ort: Any) -> Failures:
+    """Everything that ONNX Runtime raises: its own classes, and what its binding maps them to."""
+    state = ort.capi.onnxruntime_pybind11_state
+    own = (value for value in vars(state).values() if isinstance(value, type))
+    return (
+        *(kind for kind in own if issubclass(kind, Exception)),
+        RuntimeError,
+        ValueError,
+        MemoryError,
+    )
+
+
+def _info(path: Path, facts: Mapping[str, str], digest: str, threshold: float | None) -> EngineInfo:
+    version = facts.get("edge.canonical")
+    if version != CANONICAL_VERSION:
+        found = "not imported by Edge" if version is None else f"of form {version}"
+        raise PartFailed(
+            f"{path.name} is {found}, expected a canonical graph of form {CANONICAL_VERSION}",
+            hint="edge model import FILE",
+            reason="not_canonical",
+        )
+    try:
+        own = float(facts["edge.threshold"])
+        return EngineInfo(
+            name="onnx",
+            model=facts["edge.id"],
+            digest=digest,
+            input_size=(int(facts["edge.width"]), int(facts["edge.height"])),
+            resize=facts["edge.resize"],
+            pad=int(facts["edge.pad"]),
+            threshold=max(_FLOOR, own if threshold is None else threshold),
+            labels=tuple(json.loads(facts["edge.labels"])),
+        )
+    except (KeyError, ValueError) as error:
+        raise _broken(path, f"describes itself wrongly: {error}") from error
+
+
+def _broken(path: Path, what: str) -> PartFailed:
+    return PartFailed(
+        f"the model file {path.name} in {path.parent.name} {what}",
+        hint="install it again: edge model pull, or edge model import FILE",
+        reason="bad_model",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else repr(error)
