@@ -185,6 +185,11 @@ KEPT: list[tuple[Rule, str, str]] = [
     (shape.only_two_places_catch_everything, "edge/x.py", "try: f()\nexcept OSError: g()"),
     (
         shape.only_two_places_catch_everything,
+        "edge/x.py",
+        "try: f()\nexcept BaseException:\n    g()\n    raise",
+    ),
+    (
+        shape.only_two_places_catch_everything,
         "edge/ops/supervise.py",
         "try: f()\nexcept Exception: g()",
     ),

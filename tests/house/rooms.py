@@ -17,14 +17,16 @@ OWN_SECTIONS = {
     "sinks": {"store"},
     "web": {"web"},
     "catalog": {"detect"},
+    "control": {"detect", "sources"},
 }
 """The sections of ``edge.config`` that a room is handed."""
 
 HOMES = {
-    "aiohttp": ("edge/web/",),
+    "aiohttp": ("edge/web/", "edge/catalog/pull.py"),
     "annotated_types": ("edge/config/",),
     "click": ("edge/cli/", "edge/__main__.py"),
     "cv2": ("edge/sources/", "edge/stages/", "edge/privacy/", "edge/cli/"),
+    "google": ("edge/catalog/",),  # protobuf, in which ONNX files are written
     "jinja2": ("edge/web/",),
     "minio": ("edge/sinks/s3.py",),
     "onnx": ("edge/catalog/",),
