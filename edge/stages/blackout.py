@@ -13,6 +13,7 @@ from edge.frame import Frame
 
 _SHIFT = 4
 """Fractional bits that OpenCV is told of: a corner is placed to a sixteenth of a pixel."""
+_BLACK = (0, 0, 0)
 
 
 def blackout(frame: Frame, polygons: Sequence[Sequence[Point]]) -> Frame:
@@ -30,10 +31,8 @@ def blackout(frame: Frame, polygons: Sequence[Sequence[Point]]) -> Frame:
         # The centre of pixel 0 is at 0 for OpenCV, and at half a pixel for us.
         corners = np.array(polygon, np.float64) * (width, height) - 0.5
         points = np.round(corners * (1 << _SHIFT)).astype(np.int32)
-        mask = np.zeros((height, width), np.uint8)
         # One contour at a time: several in one call would cancel where they overlap.
-        cv2.fillPoly(mask, [points], 255, cv2.LINE_8, _SHIFT)
-        # A border of three pixels reaches whatever the true border touches, with room for rounding.
-        cv2.polylines(mask, [points], isClosed=True, color=255, thickness=3, shift=_SHIFT)
-        pixels[mask != 0] = 0
+        cv2.fillPoly(pixels, [points], _BLACK, cv2.LINE_8, _SHIFT)
+        # Three pixels wide, so that rounding leaves nothing that the true border touches.
+        cv2.polylines(pixels, [points], isClosed=True, color=_BLACK, thickness=3, shift=_SHIFT)
     return replace(frame, pixels=pixels)

@@ -9,11 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.config.privacy import Policy
 from edge.detections import Sighting
@@ -21,7 +18,7 @@ from edge.errors import Withheld
 from edge.frame import Pixels
 from edge.parcel import Redaction
 from edge.stages.redact_areas import Area, areas
-from edge.stages.redact_methods import blur, cells
+from edge.stages.redact_methods import blur, cells, fill
 
 
 def redact(sighting: Sighting, policy: Policy) -> Redaction:
@@ -44,9 +41,8 @@ def redact(sighting: Sighting, policy: Policy) -> Redaction:
     pixels = frame.pixels
     if found:
         pixels = pixels.copy()
-        draw = _METHODS.get(policy.method)
         for area in found:
-            _cover(pixels, area, draw, policy.fill_colour)
+            _cover(pixels, area, policy)
         pixels.flags.writeable = False
     corners = [(area.x1, area.y1, area.x2, area.y2) for area in found]
     return Redaction(
@@ -57,14 +53,13 @@ def redact(sighting: Sighting, policy: Policy) -> Redaction:
     )
 
 
-_Draw = Callable[[Pixels, NDArray[np.uint8] | None], Pixels]
-_METHODS: dict[str, _Draw] = {"cells": cells, "blur": blur}
-
-
-def _cover(pixels: Pixels, area: Area, draw: _Draw | None, colour: tuple[int, int, int]) -> None:
+def _cover(pixels: Pixels, area: Area, policy: Policy) -> None:
     """Cover one area of ``pixels`` in place."""
     patch = pixels[area.y1 : area.y2, area.x1 : area.x2]
-    drawn = np.full_like(patch, colour) if draw is None else draw(patch, area.mask)
+    if policy.method == "fill":
+        drawn = fill(patch, policy.fill_colour)
+    else:
+        drawn = (blur if policy.method == "blur" else cells)(patch, area.mask)
     if area.mask is None:
         patch[:] = drawn
     else:
