@@ -114,7 +114,9 @@ def _examine(text: str, where: str, secrets: Secrets) -> Loaded:
         config = Config.model_validate(resolved)
     except ValidationError as error:
         faults += _translated(error, raw)
-    faults += load_checks.faults(load_checks.parts(resolved), secrets.environ)
+    known = {fault.location for fault in faults}
+    between = load_checks.faults(load_checks.parts(resolved), secrets.environ)
+    faults += [fault for fault in between if fault.location not in known]
     if faults or config is None:
         raise ConfigError(where, _in_file_order(faults, raw)) from None
     doubts = tuple(load_checks.doubts(config, raw))

@@ -23,6 +23,8 @@ CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+# "//user:pa/ss@", but not "//host:554/a@b"
+_RAW_PASSWORD = re.compile(r"[^/]*//[^/?#@:]*:(?!\d*[/?#])[^@]*[/?#][^@]*@")
 _PASSWORD_VALUE = re.compile(r"(pass|pwd)[^=&]*=[^&]", re.IGNORECASE)
 _SOURCE: TypeAdapter[Any] = TypeAdapter(SourceConfig)
 _STORE: TypeAdapter[Any] = TypeAdapter(StoreConfig)
@@ -54,10 +56,14 @@ def parts(raw: Mapping[str, Any]) -> Parts:
 
 
 def _read(adapter: TypeAdapter[Any], value: object) -> Any:
+    """Read one part, if need be without its faulty keys: those are reported with the whole."""
     try:
         return adapter.validate_python(value)
-    except ValidationError:
-        return None  # reported where the whole is read
+    except ValidationError as error:
+        bad = {name for found in error.errors(include_input=False) for name in found["loc"][:2]}
+    if not isinstance(value, dict) or not bad & set(value):
+        return None
+    return _read(adapter, {name: inner for name, inner in value.items() if name not in bad})
 
 
 def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
@@ -115,7 +121,7 @@ def _url_problem(url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not host or re.search(r"\s", url) or re.match(r"[^/]*//[^/?#]*:[^@]*[/?#][^@]*@", url):
+    if not host or re.search(r"\s", url) or _RAW_PASSWORD.match(url):
         return (
             "expected //host or //user:password@host; in a password write / as %2F, ? as %3F, "
             "# as %23, @ as %40, a space as %20, or use ${secret:name}, which does that by itself"
