@@ -53,7 +53,7 @@ class TryLater(EdgeError):
     default_reason = "try_later"
 
     def __init__(
-        self, message: str, *, hint: str = "", reason: str = "", after: float | None = None
+        self, message: str, *, hint: str = "", reason: str = "", after: float = 0.0
     ) -> None:
         super().__init__(message, hint=hint, reason=reason)
         self.after = after
@@ -63,6 +63,8 @@ class PartFailed(EdgeError):
     """A part (camera, engine, store, link) is out of order. Its supervisor reopens it."""
 
     default_reason = "part_failed"
+    #: as in TryLater: whoever caught both may wait for either
+    after = 0.0
 
 
 class Fatal(EdgeError):

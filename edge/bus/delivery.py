@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from edge.bus.lanes import Item, Lanes
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 BUGS_IN_A_ROW = 10
 RETRY_FIRST, RETRY_MOST = 0.2, 10.0
 """Seconds between two tries of a picture that must not be lost."""
+MOST_FAILURES = 5
+"""A picture under which the engine broke as many times is poison: it is set aside."""
+
+End = tuple[Outcome, str]
+"""How an event ended, and why."""
 
 
 class Delivery:
@@ -55,13 +61,16 @@ class Delivery:
         self._room = asyncio.Semaphore(in_hand)
         self._in_hand: set[asyncio.Task[None]] = set()
         self._bugs = 0
-        #: when an event last ended, on the loop's clock; the watchdog reads it
-        self.last_step = asyncio.get_running_loop().time()
+        self._last_step = time.monotonic()
 
     @property
     def busy(self) -> bool:
         """Whether anything waits or is under way."""
         return bool(self._in_hand or len(self._lanes))
+
+    def age(self) -> float | None:
+        """Return how many seconds ago an event last ended; None while there is nothing to do."""
+        return time.monotonic() - self._last_step if self._in_hand else None
 
     async def run(self) -> None:
         """Deliver until cancelled.
@@ -75,7 +84,7 @@ class Delivery:
                 await self._room.acquire()
                 item = await self._lanes.take()
                 if not self._in_hand:
-                    self.last_step = asyncio.get_running_loop().time()
+                    self._last_step = time.monotonic()
                 task = group.create_task(self._deliver(item), name=f"deliver {item.event.subject}")
                 self._in_hand.add(task)
                 task.add_done_callback(self._ended)
@@ -93,7 +102,7 @@ class Delivery:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_hand.discard(task)
         self._room.release()
-        self.last_step = asyncio.get_running_loop().time()
+        self._last_step = time.monotonic()
 
     async def _deliver(self, item: Item) -> None:
         outcome, reason = await self._try_until_it_ends(item)
@@ -102,34 +111,36 @@ class Delivery:
             self._metrics.pictures_dropped.labels(name, reason).inc()
         await item.settle(item.event, outcome, reason)
 
-    async def _try_until_it_ends(self, item: Item) -> tuple[Outcome, str]:
-        backoff = Backoff(RETRY_FIRST, RETRY_MOST)
+    async def _try_until_it_ends(self, item: Item) -> End:
+        backoff, failures = Backoff(RETRY_FIRST, RETRY_MOST), 0
         while True:
-            try:
-                outcome = await self._handler(item.event)
-            except Rejected as error:
-                return self._set_aside(item, error)
-            except (TryLater, PartFailed) as error:
-                wait = self._wait_for(error, backoff)
-                if item.live:
-                    return Outcome.DROPPED, error.reason
-                await asyncio.sleep(wait)
-            except Fatal:
-                raise
-            except Exception as error:  # noqa: BLE001 (one of the two places that catch everything)
-                return self._met_bug(item, error)
-            else:
-                self._bugs = 0
-                return outcome, ""
+            end = await self._try(item)
+            if isinstance(end, tuple):
+                return end
+            if isinstance(end, PartFailed):
+                self._broke(end)
+                failures += 1
+            if item.live:
+                return Outcome.DROPPED, end.reason
+            if failures >= MOST_FAILURES:
+                return self._set_aside(item, Withheld(str(end), reason=end.reason))
+            await asyncio.sleep(max(backoff.next(), end.after))
 
-    def _wait_for(self, error: TryLater | PartFailed, backoff: Backoff) -> float:
-        wait = backoff.next()
-        if isinstance(error, PartFailed):
-            self._broke(error)
-            return wait
-        return max(wait, error.after or 0.0)
+    async def _try(self, item: Item) -> End | TryLater | PartFailed:
+        try:
+            outcome = await self._handler(item.event)
+        except Rejected as error:
+            return self._set_aside(item, error)
+        except (TryLater, PartFailed) as error:
+            return error
+        except Fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 (one of the two places that catch everything)
+            return self._met_bug(item, error)
+        self._bugs = 0
+        return outcome, ""
 
-    def _set_aside(self, item: Item, error: EdgeError) -> tuple[Outcome, str]:
+    def _set_aside(self, item: Item, error: EdgeError) -> End:
         self._bugs = 0
         name = item.event.source.rpartition("/")[2]
         withheld = isinstance(error, Withheld)
@@ -137,9 +148,9 @@ class Delivery:
         counter.labels(name, error.reason).inc()
         if not item.live:
             log.warning("%s: %s", item.event.subject, error, extra={"reason": error.reason})
-        return Outcome.REJECTED, error.reason
+        return Outcome.REJECTED, f"{error.reason}: {error}"
 
-    def _met_bug(self, item: Item, error: Exception) -> tuple[Outcome, str]:
+    def _met_bug(self, item: Item, error: Exception) -> End:
         self._bugs += 1
         self._metrics.bugs.inc()
         log.error("an event met a bug: %s", item.event.subject, exc_info=error)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from edge.config.privacy import Policy
 from edge.contracts import Engine, Gate, Keeper, Picture
+from edge.errors import TryLater
 from edge.event import Event, Outcome
 from edge.frame import Encoded, Frame
 from edge.ops.metrics import Metrics
@@ -67,6 +69,10 @@ class Redact:
         self._max_pixels = max_pixels
         #: told of each new parcel once it is durable (live preview, finished uploads)
         self.made: list[Callable[[Parcel], None]] = []
+        #: why the outbox took nothing the last time, in words; empty where it did
+        self.no_room = ""
+        #: how long the last detections took, in seconds
+        self.detect_seconds: deque[float] = deque(maxlen=100)
         #: the newest turn of each source: who comes later waits for it
         self._turns: dict[str, asyncio.Future[None]] = {}
 
@@ -116,7 +122,12 @@ class Redact:
 
     async def _keep(self, event: Event[Picture], parcel: Parcel) -> Outcome:
         started = time.perf_counter()
-        new = await self._keeper.put(parcel)
+        try:
+            new = await self._keeper.put(parcel)
+        except TryLater as error:
+            self.no_room = str(error)
+            raise
+        self.no_room = ""
         self._metrics.stage_seconds.labels("keep").observe(time.perf_counter() - started)
         if not new:
             return Outcome.DUPLICATE
@@ -130,5 +141,8 @@ class Redact:
     def _timed(self, stage: str, step: Callable[[], T]) -> T:
         started = time.perf_counter()
         result = step()
-        self._metrics.stage_seconds.labels(stage).observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.stage_seconds.labels(stage).observe(seconds)
+        if stage == "detect":
+            self.detect_seconds.append(seconds)
         return result

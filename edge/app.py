@@ -1,0 +1,307 @@
+"""The box: the one module that knows every room. It builds, wires, opens and closes them.
+
+::
+
+    cameras, scene, folders, uploads
+        | offer / accept                          opened last, closed first
+    [ lanes ] --> [ delivery ] --> [ redact: decode > detect > redact > GATE ]
+                                        |
+                                   [ outbox ] --> [ forwarder ] --> store
+                                        |
+                                     page, jobs                   opened first, closed last
+
+Open: outbox -> store -> engine -> path -> web -> sources -> ``READY=1``.
+Close: ``STOPPING=1`` -> sources -> pictures in hand (budget) -> store -> engine -> web -> outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from edge.app_status import BoxView, Notices
+from edge.bus.delivery import Delivery
+from edge.bus.lanes import Lanes
+from edge.config.diff import changes
+from edge.config.load import load
+from edge.config.privacy import Policy, SourcePrivacy
+from edge.config.root import Config, state_directory
+from edge.config.sources import CameraConfig, FolderConfig, SceneConfig, SourceConfig
+from edge.config.store import FolderStoreConfig
+from edge.contracts import Source, Store
+from edge.control.engines import EngineChoice
+from edge.control.live import Live
+from edge.control.sources import SourceTable
+from edge.errors import Fatal
+from edge.ops import log as logs
+from edge.ops.beats import Beats, LoopLag
+from edge.ops.groups import cause_of
+from edge.ops.metrics import Metrics
+from edge.ops.notify import notify, watchdog_seconds
+from edge.ops.supervise import Supervisor
+from edge.privacy.gate import PrivacyGate
+from edge.sinks.folder import FolderStore
+from edge.sinks.forward import Forwarder
+from edge.sinks.outbox import Outbox
+from edge.sources.upload import Uploads
+from edge.stages.engines.holder import EngineHolder
+from edge.stages.pool import PicturePool
+from edge.stages.walk import Redact
+from edge.web.server import WebServer
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two looks at the beats, the loop's lag and the service manager."""
+
+
+def build_store(config: Config) -> Store:
+    """Make the store that the configuration names; its libraries are imported only then."""
+    if isinstance(config.store, FolderStoreConfig):
+        return FolderStore(config.store)
+    from edge.sinks.s3 import S3Store  # noqa: PLC0415
+
+    return S3Store(config.store)
+
+
+def demo_config(directory: Path) -> Config:
+    """Return a configuration that needs nothing: a drawn camera, everything under ``directory``."""
+    return Config.model_validate(
+        {
+            "box": {"site": "demo", "node": "demo", "state": str(directory / "state")},
+            "sources": {"building-site": {"kind": "scene"}},
+            "store": {"kind": "folder", "path": str(directory / "pictures")},
+        }
+    )
+
+
+def choose_engine(config: Config, state: Path) -> EngineChoice:
+    """Introduce the models on this box to the engines that can run them."""
+    from edge.catalog.installed import Catalog  # noqa: PLC0415
+    from edge.stages.engines.builtin import BuiltinEngine  # noqa: PLC0415
+    from edge.stages.engines.onnx import OnnxEngine  # noqa: PLC0415
+
+    models = Path(config.models.path) if config.models.path else state / "models"
+    return EngineChoice(
+        config.detect,
+        config.models,
+        models=Catalog(models),
+        onnx=lambda path, threshold: OnnxEngine.open(path, threshold=threshold),
+        builtin=BuiltinEngine,
+    )
+
+
+class Box:
+    """One box, from its configuration to its end. ``run`` once."""
+
+    def __init__(self, config: Config, *, path: Path | None = None) -> None:
+        self.config = config
+        self.metrics = metrics = Metrics()
+        self.origin = f"/{config.box.site}/{config.box.node}"
+        self._path = path
+        self._policies: dict[str, Policy] = {}
+        self._stopping = asyncio.Event()
+        self._background: list[asyncio.Task[None]] = []
+
+        state = state_directory(config.box)
+        self.outbox = Outbox(state / "outbox.db", config.outbox, metrics)
+        self.forwarder = Forwarder(self.outbox, build_store(config), config.outbox, metrics)
+        self.engine_choice = choose_engine(config, state)
+        self.holder = EngineHolder(self.engine_choice.open, metrics)
+        self.pool = PicturePool(
+            config.detect.workers or (os.cpu_count() or 1) + 1, config.detect.timeout
+        )
+        self.lanes = Lanes()
+        self.live = Live()
+        self.uploads = Uploads(config.jobs, metrics=metrics, origin=self.origin)
+        self.supervisor = Supervisor(metrics)
+        self.doors = Supervisor(metrics, most=config.outbox.retry_max)
+        self.beats = Beats()
+        self.notices = Notices()
+
+    async def run(self) -> None:
+        """Open, serve until a signal or ``stop``, close.
+
+        Raises:
+            Fatal: configuration or state with which no box can work.
+
+        """
+        await self.outbox.open()
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._open(group)
+                await self._stopping.wait()
+                await self._close()
+        except BaseExceptionGroup as group:
+            raise cause_of(group) from group
+        finally:
+            self.pool.close()
+            await self.outbox.close()
+
+    def stop(self) -> None:
+        """Begin to stop; ``run`` returns when everything is closed."""
+        self._stopping.set()
+
+    def policy_for(self, source: str) -> Policy:
+        """Return how people are covered in the pictures of a source."""
+        policy = self._policies.get(source)
+        if policy is None:
+            config = self.sources.configs.get(source)
+            special = SourcePrivacy() if config is None else config.privacy
+            policy = self._policies[source] = self.config.privacy.for_source(special)
+        return policy
+
+    def reload(self) -> None:
+        """Read the configuration again and apply what can be applied without a restart."""
+        asyncio.get_running_loop().create_task(self._reload(), name="reload")
+
+    async def _open(self, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+        def start(name: str, work: Coroutine[Any, Any, None]) -> None:
+            self._background.append(group.create_task(work, name=name))
+
+        start("store", self.doors.keep("store", self.forwarder.run))
+        start("engine", self.supervisor.keep("engine", self.holder.run))
+        start("path", self._build_path().run())
+        self.sources = SourceTable(
+            self._build_source,
+            offer=self.lanes.offer,
+            accept=self.lanes.accept,
+            supervisor=self.supervisor,
+            metrics=self.metrics,
+            group=group,
+        )
+        self.web = WebServer(self.config.web, BoxView(self))
+        log.info("the page is at %s", await self.web.start())
+        start("uploads", self._pump_uploads())
+        start("model", self.engine_choice.keep_looking(self.holder.reopen))
+        start("tick", self._tick())
+        for name, config in self.config.sources.items():
+            self.sources.add(name, config)
+        notify(READY=1, STATUS=f"{len(self.config.sources)} sources")
+
+    def _build_path(self) -> Delivery:
+        gate = PrivacyGate(self.policy_for, engine_ok=self.holder.qualifies)
+        self.redact = Redact(
+            self.metrics,
+            pool=self.pool,
+            holder=self.holder,
+            gate=gate,
+            keeper=self.outbox,
+            policy_for=self.policy_for,
+            max_pixels=self.config.detect.max_pixels,
+        )
+        self.redact.made += [self.live.show, self.uploads.finished]
+        self.delivery = Delivery(
+            self.lanes,
+            self.redact,
+            self.metrics,
+            in_hand=2 * self.pool.workers,
+            broke=self.holder.broke,
+        )
+        self.beats.watch("the path", self.delivery.age, 3 * self.config.detect.timeout)
+        return self.delivery
+
+    def _build_source(self, name: str, config: SourceConfig) -> Source:
+        match config:
+            case CameraConfig():
+                from edge.sources.camera import Camera  # noqa: PLC0415
+
+                return Camera(name, config, metrics=self.metrics, origin=self.origin)
+            case SceneConfig():
+                from edge.sources.scene import Scene  # noqa: PLC0415
+
+                return Scene(name, config, metrics=self.metrics, origin=self.origin)
+            case FolderConfig():
+                from edge.sources.folder import Folder  # noqa: PLC0415
+
+                return Folder(
+                    name,
+                    config,
+                    metrics=self.metrics,
+                    origin=self.origin,
+                    known=self.outbox.knows,
+                )
+
+    async def _pump_uploads(self) -> None:
+        async for event in self.uploads.events():
+            self.metrics.pictures_taken.labels(self.uploads.name).inc()
+            await self.lanes.accept(event, self.uploads.settle)
+
+    async def _tick(self) -> None:
+        lag = LoopLag()
+        while True:
+            await asyncio.sleep(TICK)
+            self.metrics.loop_lag_seconds.set(lag.tick(TICK))
+            if watchdog_seconds() is not None and not self.beats.stale():
+                notify(WATCHDOG=1)
+
+    async def _reload(self) -> None:
+        if self._path is None:
+            log.warning("there is no configuration file to read again")
+            return
+        notify(RELOADING=1)
+        try:
+            wanted = load(self._path)
+        except Fatal as error:
+            log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400
+        else:
+            await self._apply(wanted)
+        notify(READY=1)
+
+    async def _apply(self, wanted: Config) -> None:
+        different = changes(self.config, wanted)
+        later = [change.path for change in different if not change.live]
+        if later:
+            log.warning("these need a restart: %s", ", ".join(later))
+        logs.set_up(wanted.log.level, self.config.log.format)
+        live = {"sources": wanted.sources, "privacy": wanted.privacy, "log": wanted.log}
+        self.config = self.config.model_copy(update=live)
+        self._policies.clear()
+        await self.sources.apply(wanted.sources)
+        log.info("configuration reloaded: %d changes", len(different))
+
+    async def _close(self) -> None:
+        log.info("stopping")
+        notify(STOPPING=1)
+        budget = self.config.box.stop_timeout
+        await self.sources.shut()
+        await self.uploads.close()
+        await self.lanes.close()
+        left = await self.delivery.drain(budget)
+        if left:
+            log.warning("%d pictures were not finished within %g s", left, budget)
+        await self.forwarder.drain(budget / 2)
+        await self.web.stop()
+        for task in self._background:
+            task.cancel()
+
+
+def run_box(config: Config, path: Path | None) -> None:
+    """Run a box in this process until it is told to stop.
+
+    Raises:
+        Fatal: it cannot work as configured.
+
+    """
+
+    async def main() -> Box:
+        box = Box(config, path=path)
+        await box.run()
+        return box
+
+    box = asyncio.run(main())
+    if box.pool.given_up:
+        # A thread hangs in a driver, and the interpreter would wait for it at its end.
+        sys.stderr.flush()
+        os._exit(0)

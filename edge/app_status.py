@@ -1,0 +1,201 @@
+"""How the box is, as the page and ``/v1/status`` tell it. ``app``'s second half: it reads, only.
+
+Implements ``web.view.BoxView`` over the parts that ``app.Box`` has opened.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import Counter
+
+from edge import __version__
+from edge.contracts import Jobs, SourceStatus
+from edge.control.verbs import carry_out
+from edge.ops.metrics import Metrics, counts_by
+from edge.parcel import Parcel
+from edge.web import view
+
+if TYPE_CHECKING:
+    from edge.app import Box
+
+NOTICES = 50
+"""So many notices are kept, the newest first."""
+
+
+class Notices:
+    """What happened and the operator should know."""
+
+    def __init__(self) -> None:
+        self._newest: deque[view.Notice] = deque(maxlen=NOTICES)
+
+    def add(self, text: str, hint: str = "") -> None:
+        """Remember a warning; the same one twice in a row is one."""
+        if self._newest and self._newest[0]["text"] == text:
+            self._newest.popleft()
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._newest.appendleft(view.Notice(at=now, level="warning", text=text, hint=hint))
+
+    def all(self) -> list[view.Notice]:
+        """Return them, the newest first."""
+        return list(self._newest)
+
+
+class BoxView:
+    """The box as the web side sees it."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._started = datetime.now(UTC)
+        self._started_at = time.monotonic()
+
+    @property
+    def jobs(self) -> Jobs:
+        return self._box.uploads
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._box.metrics
+
+    def latest(self, source: str) -> Parcel | None:
+        return self._box.live.latest(source)
+
+    async def next_parcel(
+        self,
+        source: str,
+        after_id: str | None,
+        timeout: float,  # noqa: ASYNC109 (the contract's)
+    ) -> Parcel | None:
+        return await self._box.live.next(source, after_id or "", timeout)
+
+    async def command(self, verb: str, args: Mapping[str, Any]) -> view.Reply:
+        outcome = await carry_out(self._box.sources, verb, args)
+        return view.Reply(
+            status="error" if outcome.code else "ok",
+            code=outcome.code,
+            message=outcome.message,
+            hint=outcome.hint,
+            data=dict(outcome.data),
+        )
+
+    def ready(self) -> tuple[bool, list[str]]:
+        reasons = []
+        if not self._box.holder.up:
+            reasons.append("no engine is up: nothing leaves")
+        trouble = self._box.redact.no_room
+        if trouble:
+            reasons.append(trouble)
+        return not reasons, reasons
+
+    def alive(self) -> tuple[bool, list[str]]:
+        stale = self._box.beats.stale()
+        return not stale, stale
+
+    def status(self) -> view.BoxStatus:
+        return view.BoxStatus(
+            overall=self._overall(),
+            safe=self._safe(),
+            seeing=[self._seeing(source) for source in self._box.sources.statuses()],
+            sending=self._sending(),
+            uploads=self._box.uploads.counts(),
+            box=self._about(),
+            notices=self._box.notices.all(),
+        )
+
+    def _overall(self) -> view.Overall:
+        reasons = [view.Reason(text=text, hint="see the log") for text in self.alive()[1]]
+        trouble = self._box.redact.no_room
+        if trouble:
+            reasons.append(view.Reason(text=trouble, hint="free some space"))
+        return view.Overall(state="degraded" if reasons else "ok", reasons=reasons)
+
+    def _safe(self) -> view.Safe:
+        box = self._box
+        info = box.holder.info if box.holder.up else None
+        part = box.supervisor.parts.get("engine")
+        missing = box.engine_choice.missing
+        reason = missing or (part.reason if part is not None else "")
+        hint = "edge model import FILE.onnx" if missing else (part.hint if part is not None else "")
+        seconds = list(box.redact.detect_seconds)
+        return view.Safe(
+            blurring=info is not None,
+            safe_mode=info is not None and info.safe_mode,
+            method=box.config.privacy.method,
+            engine="" if info is None else info.name,
+            model="" if info is None else info.model,
+            engine_wanted=box.config.detect.engine,
+            model_wanted=box.config.detect.model,
+            seconds=statistics.median(seconds) if seconds else None,
+            withheld=counts_by(box.metrics.pictures_withheld, "reason"),
+            reason=reason,
+            hint=hint,
+        )
+
+    def _seeing(self, source: SourceStatus) -> view.Seeing:
+        metrics = self._box.metrics
+        newest = self._box.live.latest(source.name)
+        return view.Seeing(
+            name=source.name,
+            kind=source.kind,
+            state=source.state,
+            reason=source.reason,
+            hint=source.hint,
+            where=source.where,
+            fps=source.fps,
+            size=None if source.size is None else list(source.size),
+            counts=dict(source.counts),
+            last_picture_at=_iso(source.last_picture_at),
+            last_picture_age=_age(source.last_picture_at),
+            shown=None if newest is None else newest.id,
+            shown_at=None if newest is None else _iso(newest.taken_at),
+            shown_age=None if newest is None else _age(newest.taken_at),
+            redacted_fps=self._box.live.rate(source.name),
+            redacted=_of(metrics.pictures_redacted, source.name),
+            dropped=_of(metrics.pictures_dropped, source.name),
+            withheld=_of(metrics.pictures_withheld, source.name),
+            rejected=_of(metrics.pictures_rejected, source.name),
+        )
+
+    def _sending(self) -> view.Sending:
+        box, door, stats = self._box, self._box.forwarder.status(), self._box.outbox.stats()
+        where, last = door["store"], door["last_success"]
+        return view.Sending(
+            store=" ".join(str(value) for value in where.values()),
+            up=door["state"] == "up",
+            waiting=stats.waiting,
+            bytes=stats.waiting_bytes,
+            oldest=stats.oldest_seconds if stats.waiting else None,
+            max_bytes=box.config.outbox.max_bytes,
+            last_success=None if last is None else _iso(datetime.fromtimestamp(last, UTC)),
+            stored=counts_by(box.metrics.parcels_stored, "").get("", 0),
+            dead=stats.dead,
+            reason=door["reason"],
+            hint=door["hint"],
+        )
+
+    def _about(self) -> view.Box:
+        return view.Box(
+            site=self._box.config.box.site,
+            node=self._box.config.box.node,
+            version=__version__,
+            uptime=time.monotonic() - self._started_at,
+            started_at=self._started.isoformat(timespec="seconds"),
+            clock=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def _iso(when: datetime | None) -> str | None:
+    return None if when is None else when.isoformat(timespec="milliseconds")
+
+
+def _age(when: datetime | None) -> float | None:
+    return None if when is None else max(0.0, (datetime.now(UTC) - when).total_seconds())
+
+
+def _of(counter: Counter, source: str) -> int:
+    return counts_by(counter, "source").get(source, 0)

@@ -1,0 +1,41 @@
+"""``edge run``: the appliance itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.cli.show import config_option
+
+
+@click.command()
+@config_option
+@click.option(
+    "--demo",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="No configuration: a drawn camera, pictures and state under DIR, the page on a free port "
+    "from 8080 on.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.")
+def run(*, config: Path | None, demo: Path | None, port: int | None) -> None:
+    """Run the appliance until it is told to stop (SIGTERM, Ctrl-C); SIGHUP reloads."""
+    from edge.app import demo_config, run_box
+    from edge.config.load import config_file, load
+    from edge.ops import log as logs
+
+    if demo is not None and config is not None:
+        raise click.UsageError("--demo and --config exclude each other")
+    path: Path | None = None
+    if demo is not None:
+        settings = demo_config(demo)
+    else:
+        path = config_file(config)
+        settings = load(path)
+    if port is not None:
+        settings = settings.model_copy(
+            update={"web": settings.web.model_copy(update={"port": port})}
+        )
+    logs.set_up(settings.log.level, settings.log.format)
+    run_box(settings, path)
