@@ -1,0 +1,173 @@
+"""What goes on by itself: blurred live pictures, and the stream of states.
+
+A viewer that reads slowly gets fewer, newer pictures; one that does not read at all is let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+from aiohttp import web
+
+from edge.errors import TryLater
+from edge.parcel import Parcel
+from edge.web.guard import Guard
+from edge.web.pictures import picture
+from edge.web.problems import Refused
+from edge.web.view import BoxView
+
+MOST_FPS = 8.0
+"""Pictures a second that a preview shows at most."""
+TICK = 1.0
+"""Seconds between two states, and between two looks whether a viewer is still there."""
+PATIENCE = 10.0
+"""Seconds that a viewer may take to accept one picture."""
+MOST_STREAMS = 32
+
+_EDGE = b"--picture\r\n"
+
+
+class LiveApi:
+    """Live previews and the state stream.
+
+    Args:
+        state: makes what ``/v1/stream`` sends.
+        markup: makes what ``/v1/stream?page`` sends, for the page itself.
+
+    """
+
+    def __init__(
+        self,
+        view: BoxView,
+        guard: Guard,
+        *,
+        state: Callable[[], dict[str, Any]],
+        markup: Callable[[], dict[str, Any]],
+        max_viewers: int,
+    ) -> None:
+        self._view, self._guard = view, guard
+        self._state, self._markup = state, markup
+        self._viewers = _Seats(max_viewers, "live previews")
+        self._streams = _Seats(MOST_STREAMS, "state streams")
+        self._stopping = asyncio.Event()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what this part answers."""
+        return [
+            web.get("/live/{source}.mjpg", self.mjpeg, allow_head=False),
+            web.get("/live/{source}/latest", self.latest),
+            web.get("/v1/stream", self.stream, allow_head=False),
+        ]
+
+    def stop(self) -> None:
+        """End every stream within a second."""
+        self._stopping.set()
+
+    async def latest(self, request: web.Request) -> web.StreamResponse:
+        """Answer ``GET /live/{source}/latest``: the newest redacted picture."""
+        source = self._known(request)
+        parcel = self._view.latest(source)
+        if parcel is None:
+            raise Refused(404, "no_picture", f"{source} has shown no picture yet")
+        return picture(request, parcel)
+
+    async def mjpeg(self, request: web.Request) -> web.StreamResponse:
+        """Answer ``GET /live/{source}.mjpg``: redacted pictures as they are made."""
+        source = self._known(request)
+        with self._viewers.take():
+            self._view.metrics.viewers.inc()
+            try:
+                kind = "multipart/x-mixed-replace; boundary=picture"
+                return await self._send(request, kind, _EDGE, self._pictures(source))
+            finally:
+                self._view.metrics.viewers.dec()
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Answer ``GET /v1/stream``: the state once a second, as server-sent events."""
+        states = _states(self._markup if "page" in request.query else self._state)
+        with self._streams.take():
+            kind = "text/event-stream; charset=utf-8"
+            return await self._send(request, kind, b"retry: 2000\n\n", states)
+
+    async def _send(
+        self, request: web.Request, kind: str, first: bytes, items: AsyncGenerator[bytes, None]
+    ) -> web.StreamResponse:
+        """Send what ``items`` yields until the viewer leaves, is signed out, or the box stops."""
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        try:
+            await response.prepare(request)
+            await response.write(first)
+            async with aclosing(items):
+                async for item in items:
+                    if self._stopping.is_set() or not self._present(request):
+                        break
+                    if item:
+                        async with asyncio.timeout(PATIENCE):
+                            await response.write(item)
+        except (ConnectionError, TimeoutError):
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    def _present(self, request: web.Request) -> bool:
+        transport = request.transport
+        return transport is not None and not transport.is_closing() and self._guard.goes_on(request)
+
+    async def _pictures(self, source: str) -> AsyncGenerator[bytes, None]:
+        """Yield the newest picture each time there is one, and nothing once a second if not."""
+        shown: str | None = None
+        loop = asyncio.get_running_loop()
+        while True:
+            parcel = await self._view.next_parcel(source, shown, TICK)
+            began = loop.time()
+            if parcel is None or parcel.id == shown:
+                yield b""
+                continue
+            shown = parcel.id
+            yield _part(parcel)
+            del parcel
+            await asyncio.sleep(max(0.0, began + 1 / MOST_FPS - loop.time()))
+
+    def _known(self, request: web.Request) -> str:
+        source = request.match_info["source"]
+        if all(source != seen["name"] for seen in self._view.status()["seeing"]):
+            raise Refused(404, "not_found", "there is no such source")
+        return source
+
+
+async def _states(make: Callable[[], dict[str, Any]]) -> AsyncGenerator[bytes, None]:
+    while True:
+        yield b"event: status\ndata: " + json.dumps(make()).encode() + b"\n\n"
+        await asyncio.sleep(TICK)
+
+
+class _Seats:
+    """How many may watch at once."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most, self._what = most, what
+        self._taken = 0
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        if self._taken >= self._most:
+            message = f"all {self._most} {self._what} are taken"
+            raise TryLater(message, reason="too_many_viewers", after=5)
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
+def _part(parcel: Parcel) -> bytes:
+    # The next boundary is sent at once: a browser shows a picture when it has seen its end.
+    head = (
+        f"Content-Type: {parcel.content_type}\r\nContent-Length: {len(parcel.body)}\r\n"
+        f"X-Taken-At: {parcel.taken_at.isoformat(timespec='milliseconds')}\r\n\r\n"
+    )
+    return head.encode() + parcel.body + b"\r\n" + _EDGE

@@ -1,0 +1,66 @@
+"""Errors as the API says them: ``{"error": {"code", "message", "hint"}}`` with the right status."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from edge.errors import EdgeError, PartFailed, Rejected, TryLater
+
+_BY_REASON = {"empty": 422, "too_large": 413, "key_reused": 409}
+
+_BY_STATUS = {
+    400: ("bad_request", "the request could not be read"),
+    404: ("not_found", "there is nothing at this address"),
+    405: ("method_not_allowed", "this address does not take this method"),
+    413: ("too_large", "the body is larger than allowed"),
+    417: ("bad_request", "the expectation cannot be met"),
+}
+
+
+class Refused(Rejected):
+    """A request that is answered with ``status``; the reason is the code in the answer."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, reason=reason)
+        self.status = status
+        self.headers = headers or {}
+
+
+def problem(
+    status: int, code: str, message: str, hint: str = "", headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return the answer that says what was wrong."""
+    error = {"code": code, "message": message, "hint": hint}
+    return web.json_response({"error": error}, status=status, headers=headers)
+
+
+def from_error(error: EdgeError) -> web.Response:
+    """Translate an error of the house."""
+    if isinstance(error, Refused):
+        return problem(error.status, error.reason, str(error), error.hint, error.headers)
+    if isinstance(error, TryLater):
+        after = {"Retry-After": str(max(1, math.ceil(error.after or 1)))}
+        return problem(503, error.reason, str(error), error.hint, after)
+    if isinstance(error, Rejected):
+        return problem(_BY_REASON.get(error.reason, 422), error.reason, str(error), error.hint)
+    if isinstance(error, PartFailed):
+        return problem(503, error.reason, str(error), error.hint, {"Retry-After": "5"})
+    return problem(500, error.reason, str(error), error.hint)
+
+
+def from_http(error: web.HTTPException) -> web.Response:
+    """Translate an error of aiohttp's router or parser; ``Allow`` of a 405 is kept."""
+    code, message = _BY_STATUS.get(error.status, ("bad_request", error.reason))
+    kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+    return problem(error.status, code, message, headers=kept)

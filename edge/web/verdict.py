@@ -1,0 +1,134 @@
+"""Is it safe, is it seeing, is it sending: three answers in words, and one state for the whole."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from edge.web.view import BoxStatus, Overall, Reason, Safe, Seeing, Sending, State
+from edge.web.words import age, count, size
+
+_RANK: dict[State, int] = {"ok": 0, "degraded": 1, "failed": 2}
+_LIVE = ("camera", "scene")
+
+QUIET_AFTER = 15.0
+"""Seconds without a redacted picture after which a live source is not called well."""
+LATE_AFTER = 120.0
+"""Seconds that a parcel may wait for an open store before the page says so."""
+NEARLY_FULL = 0.9
+
+
+class Answer(TypedDict):
+    """One answer: a state, the word for it, a sentence, and what to do."""
+
+    state: State
+    word: str
+    text: str
+    hint: str
+
+
+class Verdict(TypedDict):
+    """What the page shows on top."""
+
+    overall: Overall
+    safe: Answer
+    seeing: Answer
+    sending: Answer
+
+
+def judge(status: BoxStatus) -> Verdict:
+    """Answer the three questions, and fold them into the overall state."""
+    safe = is_it_safe(status["safe"])
+    seeing = is_it_seeing(status["seeing"])
+    sending = is_it_sending(status["sending"])
+    own = status["overall"]
+    state = max(own["state"], *(a["state"] for a in (safe, seeing, sending)), key=_RANK.__getitem__)
+    reasons: list[Reason] = [
+        {"text": answer["text"], "hint": answer["hint"]}
+        for answer in (safe, seeing, sending)
+        if answer["state"] != "ok"
+    ]
+    known = {reason["text"] for reason in reasons}
+    reasons += [reason for reason in own["reasons"] if reason["text"] not in known]
+    overall: Overall = {"state": state, "reasons": reasons}
+    return {"overall": overall, "safe": safe, "seeing": seeing, "sending": sending}
+
+
+def is_it_safe(safe: Safe) -> Answer:
+    """Say whether people are covered, by what, and whether anything can leave at all."""
+    if not safe["blurring"]:
+        why = safe["reason"] or "no engine answers"
+        return _answer("failed", "Shut", f"Nothing leaves the box: {why}.", safe["hint"])
+    if safe["safe_mode"]:
+        text = "No trained model looks: all that moves is covered, still pictures are withheld."
+        return _answer("degraded", "Safe mode", text, safe["hint"] or "Install a model: edge model")
+    if safe["reason"]:
+        text = f"People are covered, but not as configured: {safe['reason']}."
+        return _answer("degraded", "Safe, with a doubt", text, safe["hint"])
+    how = {"fill": "by one colour", "blur": "by a blur"}.get(safe["method"], "by coarse cells")
+    return _answer("ok", "Yes, safe", f"Everyone whom {safe['model']} finds is covered {how}.", "")
+
+
+def is_it_seeing(sources: list[Seeing]) -> Answer:
+    """Say how many of the sources that should bring pictures do."""
+    wanted = [source for source in sources if source["state"] != "disabled"]
+    cameras = [source for source in wanted if source["kind"] != "upload"]
+    if not cameras:
+        if wanted:
+            return _answer("ok", "Ready", "No camera is set up; uploads are taken.", "")
+        hint = "Add a [sources.NAME] table to the configuration."
+        return _answer("failed", "No", "No source is set up.", hint)
+    bad = [source for source in cameras if trouble(source)]
+    if not bad:
+        return _answer("ok", "Yes, seeing", f"{_all(len(cameras))} pictures.", "")
+    first = bad[0]
+    text = f"{first['name']}: {trouble(first)}."
+    if len(bad) > 1:
+        text = f"{count(len(bad))} of {count(len(cameras))} sources do not see. {text}"
+    none = len(bad) == len(cameras)
+    return _answer(
+        "failed" if none else "degraded", "No" if none else "Partly", text, first["hint"]
+    )
+
+
+def trouble(source: Seeing) -> str:
+    """Say in words why a source does not bring pictures; empty where it does, or need not."""
+    state, why = source["state"], source["reason"]
+    if state in ("connecting", "stalled", "waiting", "failed"):
+        words = {"waiting": "waits for the next try", "failed": "failed"}.get(state, state)
+        return f"{words}: {why}" if why else words
+    if state != "streaming" or source["kind"] not in _LIVE:
+        return ""
+    shown = source["shown_age"]
+    if shown is not None and shown > QUIET_AFTER:
+        return f"brings frames, but no picture came out for {age(shown)}"
+    return ""
+
+
+def is_it_sending(sending: Sending) -> Answer:
+    """Say whether the store takes pictures, and what waits."""
+    waiting = f"{count(sending['waiting'])} pictures ({size(sending['bytes'])})"
+    full = sending["bytes"] >= NEARLY_FULL * sending["max_bytes"] > 0
+    if not sending["up"]:
+        why = f" ({sending['reason']})" if sending["reason"] else ""
+        if full:
+            text = f"The store is away{why} and the outbox is nearly full: {waiting} wait."
+            return _answer("failed", "No", text, sending["hint"])
+        text = f"The store is away{why}. {waiting} wait safely on this box."
+        return _answer("degraded", "Waiting", text, sending["hint"])
+    oldest = sending["oldest"] or 0.0
+    if full or oldest > LATE_AFTER:
+        text = f"{waiting} wait, the oldest for {age(oldest)}."
+        return _answer(
+            "degraded", "Behind", text, sending["hint"] or "The store is slower than the cameras."
+        )
+    if sending["waiting"]:
+        return _answer("ok", "Yes, sending", f"{waiting} are on their way.", "")
+    return _answer("ok", "Yes, sending", "The store has every picture.", "")
+
+
+def _all(number: int) -> str:
+    return "The one source brings" if number == 1 else f"All {number} sources bring"
+
+
+def _answer(state: State, word: str, text: str, hint: str) -> Answer:
+    return {"state": state, "word": word, "text": text, "hint": hint}
