@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping
 
 _USERINFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^/?#\s]*)@", re.IGNORECASE)
-# A password in which / ? # were not percent-encoded; "host:8080/a@b" is a port and a path.
+# A password in which @ / ? # were not percent-encoded. What begins as 10.0.0.5:554/ is no user.
 _RAW_PASSWORD = re.compile(
-    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/?#\s:@]*:(?!\d*[/?#])[^\s@]*@", re.IGNORECASE
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)"
+    r"(?!(?:\[[^\]\s]*\]|[\w-]*\.[\w.-]*|localhost)(?::\d+)?(?:[/?#]|$))"
+    r"[^/?#\s:@]*:\S*@",
+    re.IGNORECASE,
 )
 # "/" too: some cameras want rtsp://host/user=admin_password=…_channel=1
 # A quote ends the value only where it closes a text, so that quoted addresses stay quoted.
