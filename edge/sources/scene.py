@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections import deque
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,12 +11,10 @@ from datetime import UTC, datetime
 from edge.config.sources import SceneConfig
 from edge.contracts import Picture, SourceStatus
 from edge.event import FRAME_TAKEN, Event, Outcome
-from edge.frame import Frame
+from edge.frame import Frame, Pixels
 from edge.ops.metrics import Metrics
+from edge.sources.pace import Pace, Rate
 from edge.sources.scene_drawing import SceneDrawing
-
-_WINDOW = 5.0
-"""Seconds over which frames a second are measured."""
 
 
 class Scene:
@@ -42,35 +39,28 @@ class Scene:
         self._metrics = metrics
         self._source = f"{origin.rstrip('/')}/{name}"
         self._closed = asyncio.Event()
+        self._pace, self._rate = Pace(config.fps, self._closed), Rate()
         self._state = "connecting"
         self._last: datetime | None = None
-        self._counts = {"offered": 0, "skipped": 0}
-        self._times: deque[float] = deque()
+        self._offered = 0
 
     async def events(self) -> AsyncIterator[Event[Picture]]:
         """Yield frames at the configured pace until closed."""
-        loop = asyncio.get_running_loop()
-        config = self._config
+        loop, config = asyncio.get_running_loop(), self._config
         with ThreadPoolExecutor(1, f"scene-{self.name}") as pencil:
             drawing = await loop.run_in_executor(
                 pencil, SceneDrawing, config.seed, config.width, config.height, config.people
             )
             self._state = "streaming"
             self._metrics.source_up.labels(self.name).set(1)
-            start, index = loop.time(), -1
             try:
-                while not await self._wait_until(start + (index + 1) / config.fps):
-                    due = max(index + 1, math.floor((loop.time() - start) * config.fps))
-                    self._counts["skipped"] += due - index - 1
-                    index = due
+                while (index := await self._pace.next()) is not None:
                     taken_at = datetime.now(UTC)
                     pixels, _, _ = await loop.run_in_executor(
                         pencil, drawing.draw, index, config.fps
                     )
-                    self._count(loop.time(), taken_at)
-                    yield self._event(
-                        Frame(pixels=pixels, taken_at=taken_at, source=self.name, subject=self.name)
-                    )
+                    self._count(taken_at)
+                    yield self._event(pixels, taken_at)
             finally:
                 self._state = "finished"
                 self._metrics.source_up.labels(self.name).set(0)
@@ -82,43 +72,29 @@ class Scene:
         self._closed.set()
 
     def status(self) -> SourceStatus:
-        now = asyncio.get_running_loop().time()
-        while self._times and self._times[0] < now - _WINDOW:
-            self._times.popleft()
-        span = now - self._times[0] if self._times else 0.0
         return SourceStatus(
             name=self.name,
             kind="scene",
             state=self._state,
             where=f"drawn, seed {self._config.seed}",
             last_picture_at=self._last,
-            counts=dict(self._counts),
-            fps=round((len(self._times) - 1) / span, 1) if len(self._times) > 1 else 0.0,
+            counts={"offered": self._offered, "skipped": self._pace.skipped},
+            fps=self._rate.at(time.monotonic()),
             size=(self._config.width, self._config.height),
         )
 
-    async def _wait_until(self, due: float) -> bool:
-        """Wait for a moment of the loop's clock; True if the source was closed instead."""
-        wait = due - asyncio.get_running_loop().time()
-        if wait > 0 and not self._closed.is_set():
-            try:
-                await asyncio.wait_for(self._closed.wait(), wait)
-            except TimeoutError:
-                return False
-        return self._closed.is_set()
-
-    def _count(self, now: float, taken_at: datetime) -> None:
-        self._times.append(now)
+    def _count(self, taken_at: datetime) -> None:
+        self._rate.count(time.monotonic())
         self._last = taken_at
-        self._counts["offered"] += 1
+        self._offered += 1
         self._metrics.pictures_taken.labels(self.name).inc()
 
-    def _event(self, frame: Frame) -> Event[Picture]:
+    def _event(self, pixels: Pixels, taken_at: datetime) -> Event[Picture]:
         return Event(
-            id=f"{self.name}-{frame.taken_at:%Y%m%dT%H%M%S.%fZ}",
+            id=f"{self.name}-{taken_at:%Y%m%dT%H%M%S.%fZ}",
             source=self._source,
             type=FRAME_TAKEN,
             subject=self.name,
-            time=frame.taken_at,
-            data=frame,
+            time=taken_at,
+            data=Frame(pixels=pixels, taken_at=taken_at, source=self.name, subject=self.name),
         )
