@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.catalog.canonical import CANONICAL_VERSION, canonical
-from edge.catalog.manifest import Manifest, make_manifest, shipped_manifests
+from edge.catalog.manifest import ID, Manifest, make_manifest, shipped_manifests
 from edge.catalog.pull import Progress, fetch
 from edge.catalog.recognise import Wishes, guess, id_of, load, resemble
 from edge.errors import PartFailed
@@ -87,7 +87,7 @@ class Catalog:
 
         """
         home = self.path / model
-        if not (home / "model.json").is_file():
+        if not ID.fullmatch(model) or not (home / "model.json").is_file():
             return None
         try:
             facts = json.loads((home / "model.json").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge.errors import PartFailed
+
+ID = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+"""What a model may be called: it becomes the name of a directory."""
 
 Triple = tuple[float, float, float]
 Side = Annotated[int, Field(ge=32, le=4096)]
@@ -56,7 +60,7 @@ class Input(Part):
 class Manifest(Part):
     """One model: who made it, where it is published, and how it is fed and read."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    id: str = Field(pattern=ID)
     about: str = ""
     task: Literal["person-detection"] = "person-detection"
     family: Literal["picodet", "nanodet", "yolox", "v8", "end_to_end", "ssd", "fastestdet"]
