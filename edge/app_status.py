@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NOTICES = 50
 """So many notices are kept, the newest first."""
+_JOB_STATES = ("queued", "running", "done", "dead")
 
 
 class Notices:
@@ -97,12 +98,13 @@ class BoxView:
         return not stale, stale
 
     def status(self) -> view.BoxStatus:
+        counts = self._box.uploads.status().counts
         return view.BoxStatus(
             overall=self._overall(),
             safe=self._safe(),
             seeing=[self._seeing(source) for source in self._box.sources.statuses()],
             sending=self._sending(),
-            uploads=self._box.uploads.counts(),
+            uploads={state: counts.get(state, 0) for state in _JOB_STATES},
             box=self._about(),
             notices=self._box.notices.all(),
         )
