@@ -74,9 +74,10 @@ class OnnxEngine:
         """Find people; see ``edge.contracts.Engine.infer``."""
         width, height = self.info.input_size
         if batch.shape != (len(sources), height, width, 3) or batch.dtype != np.uint8:
-            raise ValueError(
-                f"a batch is ({len(sources)}, {height}, {width}, 3) uint8: "
-                f"got {batch.shape} {batch.dtype}"
+            raise PartFailed(
+                f"{self.info.model} takes ({len(sources)}, {height}, {width}, 3) uint8: "
+                f"got {batch.shape} {batch.dtype}",
+                reason="bad_batch",
             )
         if len(batch) > 1 and self._one_by_one:
             return [found for row in batch for found in self._run(row[np.newaxis])]

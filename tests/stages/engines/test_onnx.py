@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edge.catalog.canonical import canonical
+from edge.errors import PartFailed
+from edge.stages.engines.onnx import OnnxEngine
+from tests.catalog import tiny
+from tests.places import ROOT
+
+
+def test_a_bright_picture_shows_one_person_and_a_dark_one_nobody(tmp_path: Path):
+    engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
+    batch = np.concatenate([tiny.picture(255), tiny.picture(0), tiny.picture(255)])
+    bright, dark, again = engine.infer(batch, [None] * 3)
+    assert bright.boxes.tolist() == [list(tiny.MIDDLE)] == again.boxes.tolist()
+    assert bright.scores == pytest.approx(1.0)
+    assert len(dark) == 0
+
+
+def test_it_describes_itself_by_what_the_graph_says(tmp_path: Path):
+    path = tiny.write(tmp_path / "model.onnx", labels={"worker": 0}, threshold=0.4)
+    info = OnnxEngine.open(path).info
+    assert (info.name, info.model, info.labels) == ("onnx", "tiny", ("worker",))
+    assert (info.input_size, info.resize, info.threshold) == ((32, 32), "stretch", 0.4)
+    assert len(info.digest) == 64
+
+
+def test_the_operators_threshold_wins_over_the_models(tmp_path: Path):
+    path = tiny.write(tmp_path / "model.onnx", threshold=0.9)
+    grey = tiny.picture(128)
+    assert len(OnnxEngine.open(path).infer(grey, [None])[0]) == 0
+    assert len(OnnxEngine.open(path, threshold=0.3).infer(grey, [None])[0]) == 1
+
+
+def test_a_batch_goes_one_by_one_through_a_graph_that_takes_one(tmp_path: Path):
+    model = canonical(tiny.network(), tiny.manifest())
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    batch = np.concatenate([tiny.picture(255), tiny.picture(0)])
+    assert [len(seen) for seen in OnnxEngine.open(path).infer(batch, [None] * 2)] == [1, 0]
+
+
+def _poison(value: float, row: int) -> onnx.ModelProto:
+    """Return a tiny network one of whose weights is broken."""
+    model = tiny.network()
+    tensor = next(t for t in model.graph.initializer if t.name == "weights")
+    weights = numpy_helper.to_array(tensor).copy()
+    # the last cell: TopK must not be able to hide it
+    weights.reshape(5, tiny.CELLS, 3)[row, -1] = value
+    tensor.CopyFrom(numpy_helper.from_array(weights, "weights"))
+    return model
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_network_that_answers_nan_or_infinity_fails_and_never_sees_nobody(
+    tmp_path: Path, value: float
+):
+    path = tiny.write(tmp_path / "model.onnx", _poison(value, 4))
+    with pytest.raises(PartFailed, match="finite"):
+        OnnxEngine.open(path).infer(tiny.picture(200), [None])
+
+
+def test_a_person_whose_box_is_not_a_number_fails(tmp_path: Path):
+    model = tiny.network((tiny.Person(), tiny.Person(centre=(np.nan, 1.0))))
+    path = tiny.write(tmp_path / "model.onnx", model)
+    with pytest.raises(PartFailed, match="finite"):
+        OnnxEngine.open(path).infer(tiny.picture(255), [None])
+
+
+def test_a_box_with_its_corners_swapped_fails(tmp_path: Path):
+    model = tiny.network((tiny.Person(size=(-4.0, 8.0)),))
+    with pytest.raises(PartFailed, match="x1 <= x2"):
+        OnnxEngine.open(tiny.write(tmp_path / "m.onnx", model)).infer(tiny.picture(255), [None])
+
+
+def _reshaped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give scores one axis too many."""
+    axes = numpy_helper.from_array(np.array([2], np.int64), "axes")
+    model.graph.initializer.append(axes)
+    last = next(node for node in model.graph.node if node.output[0] == "scores")
+    last.output[0] = "flat"
+    model.graph.node.append(onnx.helper.make_node("Unsqueeze", ["flat", "axes"], ["scores"]))
+    model.graph.output[1].type.tensor_type.ClearField("shape")
+    return model
+
+
+def test_outputs_of_another_shape_fail(tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    graph = _reshaped(canonical(tiny.network(), tiny.manifest()))
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(PartFailed, match="expected boxes"):
+        OnnxEngine.open(path)
+
+
+def _raw(path: Path) -> None:
+    onnx.save(tiny.network(), path)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(tiny.write(path).read_bytes()[:-200])
+
+
+def _text(path: Path) -> None:
+    path.write_text("not a model")
+
+
+def _nothing(_: Path) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (_raw, "not imported by Edge"),
+        (_cut, "cannot be loaded"),
+        (_text, "cannot be loaded"),
+        (_nothing, "cannot be read"),
+    ],
+)
+def test_a_foreign_broken_or_missing_file_is_named_with_what_to_do(
+    tmp_path: Path, make: Callable[[Path], None], says: str
+):
+    path = tmp_path / "model.onnx"
+    make(path)
+    with pytest.raises(PartFailed, match=says) as caught:
+        OnnxEngine.open(path)
+    assert "edge model" in caught.value.hint
+
+
+def test_a_closed_engine_fails_and_does_not_answer(tmp_path: Path):
+    engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
+    engine.close()
+    with pytest.raises(PartFailed, match="closed"):
+        engine.infer(tiny.picture(), [None])
+
+
+def test_no_telemetry_is_written_by_a_real_inference(tmp_path: Path):
+    """The wheel's telemetry is on by default, and CI=1 would hide it."""
+    path = tiny.write(tmp_path / "model.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    hidden = {"CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}
+    environment = {k: v for k, v in os.environ.items() if k not in hidden} | {"HOME": str(home)}
+    code = (
+        "import sys, pathlib, numpy as np\n"
+        "from edge.stages.engines.onnx import OnnxEngine\n"
+        "assert 'onnxruntime' not in sys.modules\n"
+        "engine = OnnxEngine.open(pathlib.Path(sys.argv[1]))\n"
+        "print(len(engine.infer(np.full((1, 32, 32, 3), 255, np.uint8), [None])[0]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "1"
+    assert [str(left.relative_to(home)) for left in home.rglob("*")] == []
