@@ -32,7 +32,7 @@ HOMES = {
     "onnx": ("edge/catalog/",),
     "onnxruntime": ("edge/stages/engines/onnx.py",),
     "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
-    "prometheus_client": ("edge/ops/", "edge/app"),
+    "prometheus_client": ("edge/ops/", "edge/app", "edge/web/"),
     "pycuda": ("edge/stages/engines/tensorrt",),
     # whatever a person or a machine wrote is checked by it, where it comes in
     "pydantic": ("edge/config/", "edge/catalog/", "edge/control/", "edge/web/"),
@@ -68,7 +68,8 @@ def _may(room: str, parts: list[str]) -> bool:
     if room in WORDS:
         return False
     if other == "config":
-        return len(parts) > 1 and parts[1] in OWN_SECTIONS.get(room, set())
+        # a secret is handed to the room that uses it, and only there is it revealed
+        return len(parts) > 1 and parts[1] in OWN_SECTIONS.get(room, set()) | {"secret"}
     return other == "ops"
 
 

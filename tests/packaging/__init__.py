@@ -1,0 +1,1 @@
+"""Set-up, lock files, and the built program."""
