@@ -13,13 +13,10 @@ DEMO = .run
 .PHONY: run test check lint format types house bench package docs lock clean setup setup-dev
 
 run: setup
-ifneq ($(MODEL),)
-	@STATE_DIRECTORY="$(CURDIR)/$(DEMO)/state" .venv/bin/edge model import "$(MODEL)"
-endif
 ifneq ($(CONFIG),)
-	@exec .venv/bin/edge run --config "$(CONFIG)" $(ARGS)
+	@exec .venv/bin/edge run --config "$(CONFIG)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 else
-	@exec .venv/bin/edge run --demo $(DEMO) $(ARGS)
+	@exec .venv/bin/edge run --demo $(DEMO) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 endif
 
 test: setup-dev

@@ -81,17 +81,38 @@ def demo_config(directory: Path) -> Config:
     )
 
 
-def choose_engine(config: Config, state: Path) -> EngineChoice:
+def models_directory(config: Config) -> Path:
+    """Return where the models of this box are kept."""
+    if config.models.path:
+        return Path(config.models.path)
+    return state_directory(config.box) / "models"
+
+
+def with_model(config: Config, model: str) -> Config:
+    """Return ``config`` with another model: an id, or an ONNX file, which is imported first.
+
+    Raises:
+        PartFailed: the file cannot be imported.
+
+    """
+    from edge.catalog.installed import Catalog  # noqa: PLC0415
+
+    if Path(model).suffix == ".onnx":
+        model = Catalog(models_directory(config)).import_file(Path(model)).id
+    detect = config.detect.model_copy(update={"model": model})
+    return config.model_copy(update={"detect": detect})
+
+
+def choose_engine(config: Config) -> EngineChoice:
     """Introduce the models on this box to the engines that can run them."""
     from edge.catalog.installed import Catalog  # noqa: PLC0415
     from edge.stages.engines.builtin import BuiltinEngine  # noqa: PLC0415
     from edge.stages.engines.onnx import OnnxEngine  # noqa: PLC0415
 
-    models = Path(config.models.path) if config.models.path else state / "models"
     return EngineChoice(
         config.detect,
         config.models,
-        models=Catalog(models),
+        models=Catalog(models_directory(config), max_bytes=config.models.max_bytes),
         onnx=lambda path, threshold: OnnxEngine.open(path, threshold=threshold),
         builtin=BuiltinEngine,
     )
@@ -112,7 +133,7 @@ class Box:
         state = state_directory(config.box)
         self.outbox = Outbox(state / "outbox.db", config.outbox, metrics)
         self.forwarder = Forwarder(self.outbox, build_store(config), config.outbox, metrics)
-        self.engine_choice = choose_engine(config, state)
+        self.engine_choice = choose_engine(config)
         self.holder = EngineHolder(self.engine_choice.open, metrics)
         self.pool = PicturePool(
             config.detect.workers or (os.cpu_count() or 1) + 1, config.detect.timeout

@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge.app import choose_engine
+from edge.app import choose_engine, with_model
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes
-from edge.catalog.installed import Catalog
 from edge.cli.redact_ends import Ends
 from edge.cli.redact_plan import Planned
 from edge.cli.redact_progress import Progress
@@ -25,12 +24,11 @@ from edge.cli.redact_report import Report, Task
 from edge.cli.redact_video import OUTPUT, VideoDoor
 from edge.config.detect import DetectConfig, ModelsConfig
 from edge.config.privacy import Margin, Policy
-from edge.config.root import BoxConfig, Config, state_directory
+from edge.config.root import Config
 from edge.config.secret import Secret
 from edge.config.sources import CameraConfig
 from edge.config.store import FolderStoreConfig
 from edge.contracts import Picture
-from edge.control.engines import EngineChoice
 from edge.errors import Fatal, PartFailed
 from edge.event import PICTURE_ARRIVED, Event, Outcome
 from edge.frame import Encoded
@@ -140,8 +138,8 @@ class _Path:
 
 async def _open_path(settings: Settings, ends: Ends, group: asyncio.TaskGroup) -> _Path:
     config, policy, metrics = settings.config(), settings.policy(), Metrics()
-    choice = await asyncio.to_thread(_choose, config)
-    holder = EngineHolder(choice.open, metrics)
+    config = await asyncio.to_thread(with_model, config, config.detect.model)
+    holder = EngineHolder(choose_engine(config).open, metrics)
     pool = PicturePool(config.detect.workers, config.detect.timeout)
     lanes = Lanes()
     handler = Redact(
@@ -159,17 +157,6 @@ async def _open_path(settings: Settings, ends: Ends, group: asyncio.TaskGroup) -
     path = group.create_task(delivery.run(), name="path")
     await ready.wait()
     return _Path(lanes, pool, (engine, path))
-
-
-def _choose(config: Config) -> EngineChoice:
-    """Introduce the engine; a model that is given as a file is imported first."""
-    state = state_directory(BoxConfig())
-    file = Path(config.detect.model)
-    if file.suffix == ".onnx":
-        models = Path(config.models.path) if config.models.path else state / "models"
-        detect = config.detect.model_copy(update={"model": Catalog(models).import_file(file).id})
-        config = config.model_copy(update={"detect": detect})
-    return choose_engine(config, state)
 
 
 async def _keep_engine(holder: EngineHolder, ready: asyncio.Event) -> None:

@@ -18,10 +18,11 @@ from edge.cli.show import config_option
     help="No configuration: a drawn camera, pictures and state under DIR, the page on a free port "
     "from 8080 on.",
 )
+@click.option("--model", metavar="ID|FILE", help="Another model; an ONNX file is imported first.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.")
-def run(*, config: Path | None, demo: Path | None, port: int | None) -> None:
+def run(*, config: Path | None, demo: Path | None, model: str | None, port: int | None) -> None:
     """Run the appliance until it is told to stop (SIGTERM, Ctrl-C); SIGHUP reloads."""
-    from edge.app import demo_config, run_box
+    from edge.app import demo_config, run_box, with_model
     from edge.config.load import config_file, load
     from edge.ops import log as logs
 
@@ -37,5 +38,7 @@ def run(*, config: Path | None, demo: Path | None, port: int | None) -> None:
         settings = settings.model_copy(
             update={"web": settings.web.model_copy(update={"port": port})}
         )
+    if model is not None:
+        settings = with_model(settings, model)
     logs.set_up(settings.log.level, settings.log.format)
     run_box(settings, path)
