@@ -13,7 +13,7 @@ from edge.frame import Pixels
 from edge.sources.scene_figure import Look
 from edge.sources.scene_paint import FigurePainter, Lens, Painted
 from edge.sources.scene_site import Site
-from edge.sources.scene_walk import Stance, Walk
+from edge.sources.scene_walk import Walk
 
 _OPENING = 8 * 3600  # the scene's clock starts at eight in the morning
 
@@ -58,48 +58,24 @@ class SceneDrawing:
         boxes = np.zeros((len(self._people), 4), np.float32)
         areas = np.ones(len(self._people), np.float32)
         stances = [person.walk.at(seconds) for person in self._people]
-        todo: list[tuple[float, int]] = [(stance.z, i) for i, stance in enumerate(stances)]
+        figures = [
+            person.painter.pose(self._lens, stance, seconds + person.lead)
+            for person, stance in zip(self._people, stances, strict=True)
+        ]
+        for person, posed in zip(self._people, figures, strict=True):
+            person.painter.shadow(picture, self._lens, posed)
+        todo = [(stance.z, i) for i, stance in enumerate(stances)]
         todo += [(cover.z, -1 - i) for i, cover in enumerate(self._site.covers)]
         for _, i in sorted(todo, reverse=True):
             if i < 0:
                 self._site.covers[-1 - i].restore(picture, self._site.still, owner)
-                continue
-            person = self._people[i]
-            painted = person.painter.paint(self._lens, stances[i], seconds + person.lead)
-            boxes[i], areas[i] = self._place(painted, picture, owner, i + 1)
+            else:
+                painted = self._people[i].painter.paint(figures[i], stances[i].heading)
+                boxes[i], areas[i] = _place(painted, picture, owner, i + 1)
         self._label(picture, seconds)
         self._site.grain(picture, index)
-        seen = np.bincount(owner.ravel(), minlength=len(self._people) + 1)[1:] / areas
-        return picture, boxes, seen.astype(np.float32)
-
-    def _place(
-        self, painted: Painted, picture: Pixels, owner: NDArray[np.uint8], mark: int
-    ) -> tuple[tuple[float, float, float, float], float]:
-        """Lay a figure over the picture; return its box and its area in pixels."""
-        height, width = picture.shape[:2]
-        solid = cv2.inRange(painted.pixels[:, :, 3], 110, 255)
-        x, y, w, h = cv2.boundingRect(solid)
-        x, y = x + painted.left, y + painted.top
-        area = float(max(1, cv2.countNonZero(solid)))
-        box = (
-            float(min(max(x, 0), width)),
-            float(min(max(y, 0), height)),
-            float(min(max(x + w, 0), width)),
-            float(min(max(y + h, 0), height)),
-        )
-        left, top = max(painted.left, 0), max(painted.top, 0)
-        right = min(painted.left + painted.pixels.shape[1], width)
-        bottom = min(painted.top + painted.pixels.shape[0], height)
-        if right > left and bottom > top:
-            rows = slice(top - painted.top, bottom - painted.top)
-            columns = slice(left - painted.left, right - painted.left)
-            part = painted.pixels[rows, columns]
-            view = picture[top:bottom, left:right]
-            let = cv2.merge([255 - part[:, :, 3]] * 3)
-            under = cv2.multiply(view, let, scale=1 / 255)
-            view[:] = cv2.add(under, np.ascontiguousarray(part[:, :, :3]))
-            owner[top:bottom, left:right][solid[rows, columns] > 0] = mark
-        return box, area
+        seen = cv2.calcHist([owner], [0], None, [256], [0, 256]).ravel()[1 : len(areas) + 1]
+        return picture, boxes, np.minimum(seen / areas, 1).astype(np.float32)
 
     def _label(self, picture: Pixels, seconds: float) -> None:
         now = int(seconds + _OPENING)
@@ -113,4 +89,28 @@ class SceneDrawing:
             )
 
 
-__all__ = ["SceneDrawing", "Stance"]
+def _place(
+    painted: Painted, picture: Pixels, owner: NDArray[np.uint8], mark: int
+) -> tuple[tuple[float, float, float, float], float]:
+    """Lay a figure over the picture; return its box and its area in pixels."""
+    height, width = picture.shape[:2]
+    solid = cv2.inRange(painted.pixels[:, :, 3], 110, 255)
+    area = float(max(1, cv2.countNonZero(solid)))
+    x, y, w, h = cv2.boundingRect(solid)
+    x, y = x + painted.left, y + painted.top
+    x0, x1 = (float(min(max(edge, 0), width)) for edge in (x, x + w))
+    y0, y1 = (float(min(max(edge, 0), height)) for edge in (y, y + h))
+    left, top = max(painted.left, 0), max(painted.top, 0)
+    right = min(painted.left + painted.pixels.shape[1], width)
+    bottom = min(painted.top + painted.pixels.shape[0], height)
+    if right > left and bottom > top:
+        rows = slice(top - painted.top, bottom - painted.top)
+        columns = slice(left - painted.left, right - painted.left)
+        b, g, r, cover = cv2.split(painted.pixels[rows, columns])
+        let = 255 - cover
+        view = picture[top:bottom, left:right]
+        under = cv2.multiply(view, cv2.merge([let, let, let]), scale=1 / 255)
+        cv2.add(under, cv2.merge([b, g, r]), dst=under)
+        view[:] = under
+        cv2.copyTo(np.full_like(cover, mark), solid[rows, columns], owner[top:bottom, left:right])
+    return (x0, y0, x1, y1), area

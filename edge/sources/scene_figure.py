@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.sources.scene_walk import Stance
 
 Colour = tuple[int, int, int]
-Vector = NDArray[np.floating[Any]]
+Joint = tuple[float, float, float]
 _SKINS: tuple[Colour, ...] = (
     (145, 175, 222), (120, 152, 205), (96, 128, 180), (66, 92, 140), (48, 66, 104),
 )  # fmt: skip
@@ -62,50 +58,55 @@ class Look:
         )
 
 
-def pose(look: Look, stance: Stance, seconds: float) -> dict[str, Vector]:
+def pose(look: Look, stance: Stance, seconds: float) -> dict[str, Joint]:
     """Return the joints in metres: right, up, forward of the point on the ground between the feet.
 
     Sides are ``l`` and ``r``: hip, knee, ankle, toe, shoulder, elbow, hand; and pelvis, neck, head.
     """
-    swing, sway = math.tau * stance.phase, math.sin(seconds * 1.7 + look.texture)
-    joints: dict[str, Vector] = {}
+    swing = math.tau * stance.phase
+    sway = math.sin(seconds * 1.7 + look.texture)
+    still = 1 - stance.pace
+    body: dict[str, Joint] = {}
     for side, sign in (("l", -1.0), ("r", 1.0)):
         turn = swing + (math.pi if side == "l" else 0.0)
         thigh = 0.44 * stance.pace * math.sin(turn)
         knee = 0.06 + stance.pace * (0.10 + 0.85 * max(0.0, math.cos(turn)) ** 1.4)
-        _leg(joints, side, sign * 0.10 * look.broad, thigh, knee)
-    drop = 0.085 - min(joints["lankle"][1], joints["rankle"][1])
-    shift = np.array([0.012 * sway * (1 - stance.pace), drop, 0.0], np.float32)
-    for name, joint in joints.items():
-        joints[name] = joint + shift * ([1, 1, 1] if "hip" in name else [0.4, 1, 1])
-    hip = (joints["lhip"] + joints["rhip"]) / 2
+        _leg(body, side, sign * 0.095 * look.broad, thigh, knee)
+    lift = 0.085 - min(body["lankle"][1], body["rankle"][1])
+    body["pelvis"] = _moved((0, 0, 0), (0.018 * sway * still, lift, 0))
+    for name, joint in list(body.items()):
+        if name != "pelvis":
+            body[name] = _moved(joint, (0.018 * sway * still if "hip" in name else 0, lift, 0))
+    breath = 0.004 * math.sin(seconds * 1.9 + look.texture)
     lean = 0.05 + 0.05 * stance.pace
-    joints["pelvis"] = hip
-    joints["neck"] = hip + np.array([0.014 * sway * (1 - stance.pace), 0.53, lean], np.float32)
-    nod = np.array([0.01 * sway, 0.175, 0.035], np.float32)
-    joints["head"] = joints["neck"] + nod
+    body["neck"] = _moved(body["pelvis"], (0.022 * sway * still, 0.53 + breath, lean))
+    body["head"] = _moved(body["neck"], (0.012 * sway, 0.175, 0.035))
     for side, sign in (("l", -1.0), ("r", 1.0)):
         turn = swing + (math.pi if side == "r" else 0.0)
-        _arm(joints, side, sign, _arm_angles(stance, side, math.sin(turn), sway), look.broad)
-    return {name: joint * np.float32(look.tall) for name, joint in joints.items()}
+        angles = _arm_angles(stance, side, math.sin(turn), sway)
+        _arm(body, side, sign, angles, look.broad)
+    return {name: (x * look.tall, y * look.tall, z * look.tall) for name, (x, y, z) in body.items()}
 
 
-def _leg(joints: dict[str, Vector], side: str, x: float, thigh: float, knee: float) -> None:
-    hip = np.array([x, 0.0, 0.0], np.float32)
+def _moved(joint: Joint, by: Joint) -> Joint:
+    return joint[0] + by[0], joint[1] + by[1], joint[2] + by[2]
+
+
+def _leg(body: dict[str, Joint], side: str, x: float, thigh: float, knee: float) -> None:
     below = thigh - knee
-    joints[side + "hip"] = hip
-    knee_at = hip + 0.44 * np.array([0, -math.cos(thigh), math.sin(thigh)], np.float32)
-    ankle = knee_at + 0.43 * np.array([0, -math.cos(below), math.sin(below)], np.float32)
-    joints[side + "knee"], joints[side + "ankle"] = knee_at, ankle
     tip = below * 0.8
-    toe = np.array([math.copysign(0.03, x), -0.05 + 0.19 * math.sin(tip), 0.19 * math.cos(tip)])
-    joints[side + "toe"] = ankle + toe.astype(np.float32)
+    body[side + "hip"] = hip = (x, 0.0, 0.0)
+    body[side + "knee"] = _moved(hip, (0, -0.44 * math.cos(thigh), 0.44 * math.sin(thigh)))
+    ankle = _moved(body[side + "knee"], (0, -0.43 * math.cos(below), 0.43 * math.sin(below)))
+    body[side + "ankle"] = ankle
+    toe = (math.copysign(0.035, x), -0.045 + 0.19 * math.sin(tip), 0.19 * math.cos(tip))
+    body[side + "toe"] = _moved(ankle, toe)
 
 
-def _arm_angles(stance: Stance, side: str, swing: float, sway: float) -> tuple[float, float, float]:
-    """Shoulder forwards, elbow, and outwards, in radians."""
+def _arm_angles(stance: Stance, side: str, swing: float, sway: float) -> Joint:
+    """Return the angles of the shoulder forwards, the elbow, and outwards, in radians."""
     rest = (0.5 * stance.pace * swing + 0.02 * sway, 0.28 + 0.2 * stance.pace, 0.10)
-    gestures: tuple[dict[str, tuple[float, float, float]], ...] = (
+    gestures: tuple[dict[str, Joint], ...] = (
         {"r": (0.55, 1.9, 0.15)},  # telephone or radio at the ear
         {"l": (0.35, 1.25, 0.0), "r": (0.35, 1.25, 0.0)},  # holds a board before the chest
         {"r": (1.35 + 0.05 * sway, 0.15, 0.25)},  # points
@@ -116,18 +117,12 @@ def _arm_angles(stance: Stance, side: str, swing: float, sway: float) -> tuple[f
     return first, second, third
 
 
-def _arm(
-    joints: dict[str, Vector],
-    side: str,
-    sign: float,
-    angles: tuple[float, float, float],
-    broad: float,
-) -> None:
+def _arm(body: dict[str, Joint], side: str, sign: float, angles: Joint, broad: float) -> None:
     forward, bend, out = angles
-    shoulder = joints["neck"] + np.array([sign * 0.185 * broad, -0.06, -0.01], np.float32)
-    down = np.array([sign * math.sin(out), -math.cos(forward), math.sin(forward)], np.float32)
-    elbow = shoulder + 0.30 * down
     lower = forward + bend
-    down = np.array([-sign * 0.1, -math.cos(lower), math.sin(lower)], np.float32)
-    joints[side + "shoulder"], joints[side + "elbow"] = shoulder, elbow
-    joints[side + "hand"] = elbow + 0.27 * down
+    shoulder = _moved(body["neck"], (sign * 0.180 * broad, -0.065, -0.01))
+    reach = (sign * math.sin(out) * 0.30, -0.30 * math.cos(forward), 0.30 * math.sin(forward))
+    body[side + "shoulder"] = shoulder
+    body[side + "elbow"] = _moved(shoulder, reach)
+    reach = (-sign * 0.027, -0.27 * math.cos(lower), 0.27 * math.sin(lower))
+    body[side + "hand"] = _moved(body[side + "elbow"], reach)

@@ -66,4 +66,4 @@ class Site:
         rough = self._chance.normal(0, 14, (h, w)).astype(np.float32)
         rough = cv2.GaussianBlur(rough, (0, 0), 1.2) + 2 * cv2.GaussianBlur(rough, (0, 0), 6)
         still = still + (rough * (rows >= horizon))[..., None]
-        return np.asarray(np.clip(still, 0, 250), np.uint8)
+        return np.ascontiguousarray(np.clip(still, 0, 250), np.uint8)
