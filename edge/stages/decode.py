@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from edge.errors import Rejected
 from edge.frame import Encoded, Frame, Pixels
+from edge.stages.decode_png import only_picture
 
 _READABLE = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
 """Pillow's names. WebP's header is read here."""
@@ -164,8 +165,10 @@ def _webp_size(body: bytes) -> tuple[int, int]:
 def _decoded(body: bytes, header: _Header) -> Pixels:
     """Return the pixels; refuse what is not the picture that its header announced."""
     try:
+        if header.kind == "PNG":
+            body = only_picture(body)
         pixels = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
+    except (cv2.error, ValueError) as error:
         raise _damaged("its content cannot be decoded") from error
     if pixels is None:
         raise _damaged("its content cannot be decoded")
