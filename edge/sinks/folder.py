@@ -9,13 +9,14 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from edge.config.store import FolderStoreConfig
 from edge.errors import PartFailed, Rejected
 from edge.parcel import Parcel
 from edge.sinks.database import sync_directory
+from edge.sinks.keys import checked, message_name
 
 _TEMPORARY = ".edge-tmp-"
 _HINTS = {
@@ -72,7 +73,8 @@ class FolderStore:
 
     def _translated(self, error: OSError) -> PartFailed | Rejected:
         what = f"cannot write to {self._root}: {error.strerror}"
-        if error.errno in _ABOUT_THE_KEY:
+        # The same number means a shut door where the folder itself is not what it was.
+        if error.errno in _ABOUT_THE_KEY and self._root.is_dir():
             return Rejected(what, reason="bad_key")
         return PartFailed(what, hint=_HINTS.get(error.errno or 0, ""), reason="store_shut")
 
@@ -97,16 +99,13 @@ class FolderStore:
             self._write(place, body)
 
     def _places(self, key: str) -> tuple[Path, Path]:
-        relative = PurePosixPath(key)
-        parts = key.split("/")
-        if "\0" in key or relative.suffix == ".json" or any(p in {"", ".", ".."} for p in parts):
-            raise Rejected(f"{key!r} is no name for a file in the folder", reason="bad_key")
-        if any(part.startswith(_TEMPORARY) for part in parts):
+        path = checked(key)
+        if any(part.startswith(_TEMPORARY) for part in path.parts):
             raise Rejected(f"{key!r} is a name of Edge's own", reason="bad_key")
-        picture = self._root / relative
+        picture = self._root / path
         if not picture.parent.resolve().is_relative_to(self._root.resolve()):
             raise Rejected(f"{key!r} leads out of the folder", reason="bad_key")
-        return picture, picture.with_suffix(".json")
+        return picture, self._root / message_name(path)
 
     def _write(self, place: Path, body: bytes) -> None:
         temporary = place.with_name(f"{self._mark}{secrets.token_hex(4)}")
