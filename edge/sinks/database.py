@@ -34,6 +34,8 @@ MOST_A_COMMIT = 512
 """Pieces of work that share one commit at most: bounds how long the first one waits."""
 WAL_BYTES = 8 * 2**20
 """The write-ahead log is copied back into the file at about this size."""
+CHECK_BYTES = 64 * 2**20
+"""Files up to this size are checked whole at each start (0.3 s); larger ones when suspected."""
 DISK_RETRY_S = 5.0
 """Seconds until a full disk is worth another try."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -64,6 +66,7 @@ class Database:
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closed = False
         self._lock = -1
         self._connection: sqlite3.Connection | None = None
 
@@ -98,7 +101,10 @@ class Database:
         return result
 
     async def close(self) -> None:
-        """Commit what was handed in, then let go of the file."""
+        """Commit what was handed in, then let go of the file. Closing twice is closing once."""
+        if self._closed:
+            return
+        self._closed = True
         await self._idle.wait()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
@@ -173,6 +179,7 @@ class Database:
                 after=DISK_RETRY_S,
             )
         if kind in _DAMAGED:
+            self._suspicion.touch(mode=0o600)
             return PartFailed(
                 f"the {self._name} ({self._path}) is damaged: {error}",
                 hint="restart Edge: it sets the file aside and starts a fresh one",
@@ -195,7 +202,6 @@ class Database:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             self._connection = self._connected()
-            self._after(self._db)
         except OSError as error:
             raise PartFailed(
                 f"the {self._name} ({self._path}) cannot be opened: {error.strerror}",
@@ -206,6 +212,9 @@ class Database:
                 f"the {self._name} ({self._path}) cannot be opened: {error}",
                 hint="is its disk full or read-only?",
             ) from error
+        finally:
+            if self._connection is None:
+                self._close()
 
     def _take_lock(self) -> None:
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -233,8 +242,9 @@ class Database:
     def _prepared(self) -> sqlite3.Connection:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         sync_directory(self._path.parent)
-        connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=64)
-        try:
+        with contextlib.ExitStack() as unless_sound:
+            connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=64)
+            unless_sound.callback(connection.close)
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -243,17 +253,25 @@ class Database:
             connection.execute(f"PRAGMA journal_size_limit={2 * WAL_BYTES}")
             self._check(connection)
             self._migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            self._after(connection)
+            unless_sound.pop_all()
+            return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
+        # A check reads every page: seconds for gigabytes. Large files wait for a suspicion.
+        suspicion = self._suspicion
+        if self._path.stat().st_size > CHECK_BYTES and not suspicion.exists():
+            return
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             error = sqlite3.DatabaseError(verdict)
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
+        suspicion.unlink(missing_ok=True)
+
+    @property
+    def _suspicion(self) -> Path:
+        return Path(f"{self._path}.suspect")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -274,6 +292,7 @@ class Database:
         for tail in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{tail}").rename(f"{self._path}{mark}{tail}")
+        self._suspicion.unlink(missing_ok=True)
         sync_directory(self._path.parent)
         log.error(
             "the %s was damaged (%s); it is kept as %s, and a fresh one begins",

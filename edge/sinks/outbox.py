@@ -172,7 +172,6 @@ class Outbox:
 
         """
         await self._database.open()
-        await self._database.do(self._forget)
         if self._stats.waiting:
             self.arrived.set()
 
@@ -320,10 +319,6 @@ class Outbox:
             (self._clock(), seq),
         )
         connection.execute("DELETE FROM parcel WHERE seq = ?", (seq,))
-
-    def _forget(self, connection: sqlite3.Connection) -> int:
-        old = connection.execute("DELETE FROM known WHERE at < ?", (self._since(),))
-        return old.rowcount
 
     def _count(self, connection: sqlite3.Connection) -> None:
         waiting, size, dead, dead_size = connection.execute("SELECT * FROM total").fetchone()

@@ -1,0 +1,79 @@
+"""Honest small parts for tests: they keep the contracts, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from edge.errors import PartFailed, Rejected
+from edge.parcel import Parcel
+
+MORNING = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
+
+
+def make_parcel(number: int = 1, source: str = "gate", body: bytes = b"", **other: Any) -> Parcel:
+    """Return parcel ``number`` of a source: the same arguments, the same parcel."""
+    body = body or b"\xff\xd8" + f"{source} {number} ".encode() * 20
+    values: dict[str, Any] = {
+        "id": f"{source}/{number}/p1",
+        "event_id": f"{source}/{number}",
+        "source": source,
+        "taken_at": MORNING + timedelta(seconds=number),
+        "key": f"{source}/2026/03/04/{number:06}.jpg",
+        "body": body,
+        "content_type": "image/jpeg",
+        "message": {"id": f"{source}/{number}", "sha256": hashlib.sha256(body).hexdigest()},
+    }
+    return Parcel(**{**values, **other})
+
+
+class MemoryStore:
+    """A store in memory. Tests shut it, let it refuse keys, or make it slow."""
+
+    def __init__(self) -> None:
+        self.name = "memory"
+        #: picture by key
+        self.pictures: dict[str, bytes] = {}
+        self.messages: dict[str, Mapping[str, Any]] = {}
+        #: keys in the order in which they were stored
+        self.order: list[str] = []
+        #: while set, ``open`` and ``put`` raise it
+        self.shut: PartFailed | None = None
+        #: key to exception: what ``put`` raises for it
+        self.raises: dict[str, Exception] = {}
+        #: seconds that a put takes, by source
+        self.slow: dict[str, float] = {}
+        self.opened = 0
+        self.tries = 0
+
+    async def open(self) -> None:
+        self.opened += 1
+        if self.shut:
+            raise self.shut
+
+    async def put(self, parcel: Parcel) -> None:
+        self.tries += 1
+        await asyncio.sleep(self.slow.get(parcel.source, 0))
+        if self.shut:
+            raise self.shut
+        if parcel.key in self.raises:
+            raise self.raises[parcel.key]
+        kept = self.pictures.setdefault(parcel.key, parcel.body)
+        if kept != parcel.body:
+            raise Rejected(f"{parcel.key} is there with another content", reason="key_taken")
+        self.messages[parcel.key] = parcel.message
+        if parcel.key not in self.order:
+            self.order.append(parcel.key)
+
+    async def close(self) -> None:
+        self.shut = PartFailed("closed")
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"kind": "memory", "where": "here"}
+
+    def of(self, source: str) -> list[str]:
+        """Return the keys of one source in the order in which they were stored."""
+        return [key for key in self.order if key.startswith(f"{source}/")]

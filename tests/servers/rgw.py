@@ -1,0 +1,123 @@
+"""A real Ceph RADOS Gateway (S3) on loopback, one a test run, a bucket a test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from minio import Minio
+
+from tests.places import need, shared
+
+
+class Rgw:
+    """A running gateway. ``kill`` and ``revive`` break and mend it; its objects stay."""
+
+    def __init__(self, tool: Path, directory: Path) -> None:
+        self._tool, self._directory = tool, directory
+        self._do("start")
+        facts = dict(line.split("=", 1) for line in shlex.split(self._do("env").replace("\n", " ")))
+        self.endpoint = facts["RGW_ENDPOINT"]
+        self.access_key = facts["RGW_ACCESS_KEY"]
+        self.secret_key = facts["RGW_SECRET_KEY"]
+
+    def client(self) -> Minio:
+        """Return a client of our own, to look from outside."""
+        return Minio(
+            endpoint=self.endpoint.removeprefix("http://"),
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            secure=False,
+            region="us-east-1",
+        )
+
+    def kill(self) -> None:
+        """End the gateway as a crash does. The objects are in another process."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid(), signal.SIGKILL)
+
+    def revive(self) -> None:
+        """Start the gateway again on its port; nothing happens if it runs."""
+        self._do("start")
+
+    def freeze(self) -> None:
+        """Make it accept and never answer, until ``thaw``."""
+        os.kill(self._pid(), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """End what ``freeze`` began."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid(), signal.SIGCONT)
+
+    def configure(self, lines: str) -> None:
+        """Add lines to the gateway's section of ceph.conf and start it anew."""
+        with (self._directory / "ceph.conf").open("a") as file:
+            file.write(lines)
+        self.kill()
+        self.revive()
+
+    def add_user(self, name: str) -> tuple[str, str]:
+        """Make an account and return its access and secret key."""
+        keys = (f"{name}access", secrets.token_hex(12))
+        subprocess.run(
+            [
+                *(need("radosgw-admin", "radosgw"), "-c", str(self._directory / "ceph.conf")),
+                *("user", "create", f"--uid={name}", f"--display-name={name}"),
+                *(f"--access-key={keys[0]}", f"--secret-key={keys[1]}"),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        return keys
+
+    def stop(self) -> None:
+        """End all daemons and delete the data."""
+        self.thaw()
+        self._do("stop")
+
+    def _pid(self) -> int:
+        return int((self._directory / "run" / "rgw.main.pid").read_text())
+
+    def _do(self, verb: str) -> str:
+        done = subprocess.run(
+            ["bash", self._tool, verb, "--dir", self._directory],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, f"rgw-dev {verb}: {done.stderr[-2000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def rgw() -> Iterator[Rgw]:
+    """One gateway for the whole run; 2 seconds."""
+    for program in ("radosgw", "ceph-mon", "ceph-osd"):
+        need(program, "radosgw ceph-mon ceph-osd ceph-common")
+    # its Unix sockets allow a path of 75 characters: not pytest's own directories
+    above = Path(tempfile.mkdtemp(prefix="edge-rgw-"))
+    server = Rgw(shared("tools/rgw-dev"), above / "d")
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(above)
+
+
+@pytest.fixture
+def bucket(rgw: Rgw) -> Iterator[str]:
+    """Return the name of a bucket that does not exist yet; afterwards the gateway runs again."""
+    yield f"edge-{secrets.token_hex(6)}"
+    rgw.thaw()
+    rgw.revive()
