@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -93,7 +94,7 @@ def manifest(body: bytes = b"tiny", **changes: object) -> Manifest:
     return make_manifest(table | changes, "the tiny manifest")
 
 
-def write(path: Path, model: onnx.ModelProto | None = None, **changes: object) -> Path:
+def write(path: Path, model: onnx.ModelProto | None = None, **changes: Any) -> Path:
     """Write the canonical graph of a tiny network; return its path."""
     model = model or network()
     path.write_bytes(canonical(model, manifest(**changes)).SerializeToString())

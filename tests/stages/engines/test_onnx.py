@@ -18,7 +18,7 @@ from tests.catalog import tiny
 from tests.places import ROOT
 
 
-def test_a_bright_picture_shows_one_person_and_a_dark_one_nobody(tmp_path: Path):
+def test_a_bright_picture_shows_one_person_and_a_dark_one_nobody(tmp_path: Path) -> None:
     engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
     batch = np.concatenate([tiny.picture(255), tiny.picture(0), tiny.picture(255)])
     bright, dark, again = engine.infer(batch, [None] * 3)
@@ -27,7 +27,7 @@ def test_a_bright_picture_shows_one_person_and_a_dark_one_nobody(tmp_path: Path)
     assert len(dark) == 0
 
 
-def test_it_describes_itself_by_what_the_graph_says(tmp_path: Path):
+def test_it_describes_itself_by_what_the_graph_says(tmp_path: Path) -> None:
     path = tiny.write(tmp_path / "model.onnx", labels={"worker": 0}, threshold=0.4)
     info = OnnxEngine.open(path).info
     assert (info.name, info.model, info.labels) == ("onnx", "tiny", ("worker",))
@@ -35,14 +35,14 @@ def test_it_describes_itself_by_what_the_graph_says(tmp_path: Path):
     assert len(info.digest) == 64
 
 
-def test_the_operators_threshold_wins_over_the_models(tmp_path: Path):
+def test_the_operators_threshold_wins_over_the_models(tmp_path: Path) -> None:
     path = tiny.write(tmp_path / "model.onnx", threshold=0.9)
     grey = tiny.picture(128)
     assert len(OnnxEngine.open(path).infer(grey, [None])[0]) == 0
     assert len(OnnxEngine.open(path, threshold=0.3).infer(grey, [None])[0]) == 1
 
 
-def test_a_batch_goes_one_by_one_through_a_graph_that_takes_one(tmp_path: Path):
+def test_a_batch_goes_one_by_one_through_a_graph_that_takes_one(tmp_path: Path) -> None:
     model = canonical(tiny.network(), tiny.manifest())
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     path = tmp_path / "model.onnx"
@@ -65,20 +65,20 @@ def _poison(value: float, row: int) -> onnx.ModelProto:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_network_that_answers_nan_or_infinity_fails_and_never_sees_nobody(
     tmp_path: Path, value: float
-):
+) -> None:
     path = tiny.write(tmp_path / "model.onnx", _poison(value, 4))
     with pytest.raises(PartFailed, match="finite"):
         OnnxEngine.open(path).infer(tiny.picture(200), [None])
 
 
-def test_a_person_whose_box_is_not_a_number_fails(tmp_path: Path):
+def test_a_person_whose_box_is_not_a_number_fails(tmp_path: Path) -> None:
     model = tiny.network((tiny.Person(), tiny.Person(centre=(np.nan, 1.0))))
     path = tiny.write(tmp_path / "model.onnx", model)
     with pytest.raises(PartFailed, match="finite"):
         OnnxEngine.open(path).infer(tiny.picture(255), [None])
 
 
-def test_a_box_with_its_corners_swapped_fails(tmp_path: Path):
+def test_a_box_with_its_corners_swapped_fails(tmp_path: Path) -> None:
     model = tiny.network((tiny.Person(size=(-4.0, 8.0)),))
     with pytest.raises(PartFailed, match="x1 <= x2"):
         OnnxEngine.open(tiny.write(tmp_path / "m.onnx", model)).infer(tiny.picture(255), [None])
@@ -95,7 +95,7 @@ def _reshaped(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def test_outputs_of_another_shape_fail(tmp_path: Path):
+def test_outputs_of_another_shape_fail(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     graph = _reshaped(canonical(tiny.network(), tiny.manifest()))
     path.write_bytes(graph.SerializeToString())
@@ -129,7 +129,7 @@ def _nothing(_: Path) -> None: ...
 )
 def test_a_foreign_broken_or_missing_file_is_named_with_what_to_do(
     tmp_path: Path, make: Callable[[Path], None], says: str
-):
+) -> None:
     path = tmp_path / "model.onnx"
     make(path)
     with pytest.raises(PartFailed, match=says) as caught:
@@ -137,14 +137,14 @@ def test_a_foreign_broken_or_missing_file_is_named_with_what_to_do(
     assert "edge model" in caught.value.hint
 
 
-def test_a_closed_engine_fails_and_does_not_answer(tmp_path: Path):
+def test_a_closed_engine_fails_and_does_not_answer(tmp_path: Path) -> None:
     engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
     engine.close()
     with pytest.raises(PartFailed, match="closed"):
         engine.infer(tiny.picture(), [None])
 
 
-def test_no_telemetry_is_written_by_a_real_inference(tmp_path: Path):
+def test_no_telemetry_is_written_by_a_real_inference(tmp_path: Path) -> None:
     """The wheel's telemetry is on by default, and CI=1 would hide it."""
     path = tiny.write(tmp_path / "model.onnx")
     home = tmp_path / "home"

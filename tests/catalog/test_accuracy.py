@@ -1,0 +1,40 @@
+"""Every family against the table in the shared data's README, on the labelled pictures.
+
+A wrong colour order, resize, normalisation or decoder raises no error anywhere: it shows here.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.stages.engines.onnx import OnnxEngine
+from tests.catalog.conftest import Models
+from tests.catalog.people import People, look, measure
+
+TABLE = {
+    # id: threshold, AP50, recall, cover
+    "picodet_s_416": (0.31, 0.714, 0.711, 0.829),
+    "picodet_s_640": (0.33, 0.766, 0.783, 0.855),
+    "yolox_nano_416": (0.10, 0.643, 0.664, 0.776),
+    "yolox_nano_640": (0.21, 0.667, 0.651, 0.770),
+    "nanodet_m_416": (0.27, 0.626, 0.632, 0.730),
+    "person_detection_0202": (0.19, 0.612, 0.625, 0.711),
+    "person_detection_retail_0013": (0.38, 0.431, 0.395, 0.526),
+    "light_person_192": (0.10, 0.512, 0.520, 0.671),
+    "fastestdet_352": (0.54, 0.563, 0.533, 0.717),
+    # the network of yolox_nano_640 in other layouts: it must do the same
+    "yolox_nano_640_v8": (0.21, 0.667, 0.651, 0.770),
+    "yolox_nano_640_e2e": (0.21, 0.667, 0.651, 0.770),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", TABLE)
+def test_a_model_is_as_accurate_as_it_was_measured(
+    model: str, models: Models, people: People
+) -> None:
+    threshold, *expected = TABLE[model]
+    engine = OnnxEngine.open(models(model).path, threshold=0.01)
+    figures = measure(look(engine, people), people, threshold)
+    engine.close()
+    assert [figures.ap50, figures.recall, figures.cover] == pytest.approx(expected, abs=0.02)
