@@ -47,8 +47,8 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
-        #: names of the sources that have something, in the order of their turns
-        self._turns: deque[str] = deque()
+        #: names of the sources that have something, each once, in the order of their turns
+        self._turns: dict[str, None] = {}
         self._something = asyncio.Event()
         self._closed = False
 
@@ -79,12 +79,13 @@ class Lanes:
         while not self._turns:
             self._something.clear()
             await self._something.wait()
-        name = self._turns.popleft()
+        name = next(iter(self._turns))
+        del self._turns[name]
         lane = self._lanes[name]
         item = lane.waiting.popleft()
         lane.room.set()
         if lane.waiting:
-            self._turns.append(name)
+            self._turns[name] = None
         else:
             del self._lanes[name]
         return item
@@ -97,7 +98,7 @@ class Lanes:
                 lane.waiting.remove(item)
                 await item.settle(item.event, Outcome.DROPPED, "stopping")
         self._lanes = {name: lane for name, lane in self._lanes.items() if lane.waiting}
-        self._turns = deque(name for name in self._turns if name in self._lanes)
+        self._turns = {name: None for name in self._turns if name in self._lanes}
 
     def _lane(self, event: Event[Picture]) -> _Lane:
         return self._lanes.setdefault(event.source, _Lane())
@@ -105,7 +106,6 @@ class Lanes:
     def _push(self, lane: _Lane, item: Item) -> None:
         # While ``accept`` waited, the emptied lane may have been forgotten: it comes back as it is.
         self._lanes[item.event.source] = lane
-        if not lane.waiting:
-            self._turns.append(item.event.source)
+        self._turns[item.event.source] = None
         lane.waiting.append(item)
         self._something.set()

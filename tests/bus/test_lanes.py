@@ -123,3 +123,16 @@ async def test_take_waits_for_something(sources: int) -> None:
         await lanes.offer(an_event(f"cam{number}", 0), ends)
     got = {item.event.id for item in await asyncio.gather(*takers)}
     assert got == {f"cam{n}-0" for n in range(sources)}
+
+
+async def test_a_source_whose_frame_was_replaced_still_has_one_turn_only() -> None:
+    lanes, ends = Lanes(), Ends()
+    for number in range(2):
+        await lanes.offer(an_event("gate", number), ends)
+    assert (await lanes.take()).event.id == "gate-1"
+
+    nothing = asyncio.create_task(lanes.take(), name="take")
+    await asyncio.sleep(0.01)
+    assert not nothing.done()
+    await lanes.offer(an_event("gate", 2), ends)
+    assert (await nothing).event.id == "gate-2"
