@@ -69,17 +69,25 @@ def explain_(*, key: str, as_json: bool) -> None:
 
 @config.command(name="reference")
 @click.option("--metrics", is_flag=True, help="Every metric instead: edge/ops/README.md.")
+@click.option("--commands", is_flag=True, help="Every command instead: edge/cli/README.md.")
 @json_option
-def reference_(*, metrics: bool, as_json: bool) -> None:
-    """Print every key as Markdown: edge/config/README.md is made by this."""
+def reference_(*, metrics: bool, commands: bool, as_json: bool) -> None:
+    """Print every key (or metric, or command) as Markdown, as in the pages of the house."""
+    rows: object
     if metrics:
-        from edge.ops import metrics as every
+        from edge.ops import metrics as page
 
-        answer(every.table(), every.reference().rstrip("\n"), as_json=as_json)
-    elif as_json:
-        answer(table_of(list(keys())), as_json=True)
+        rows, text = page.table(), page.reference()
+    elif commands:
+        from edge.cli import commands as verbs
+
+        rows, text = verbs.table(), verbs.reference()
     else:
-        print(reference(), end="")  # as it is: the example's URL shows where a secret goes
+        rows, text = table_of(list(keys())), reference()
+    if as_json:
+        answer(rows, as_json=True)
+    else:
+        print(text, end="")  # as it is: the example's URL shows where a secret goes
 
 
 def _paragraph(key: Key) -> str:

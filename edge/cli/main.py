@@ -11,6 +11,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import click
 
@@ -68,6 +70,15 @@ class Lazy(click.Group):
             raise TypeError(f"{module}:{name} is not a click command")
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; an interrupt or a reader that left ends it without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            ctx.exit(_nobody_reads())
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the table without importing anything."""
         with formatter.section("Commands"):
@@ -88,13 +99,14 @@ def exit_code(error: EdgeError) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code. Errors become messages, never tracebacks."""
+    """Run the command line; return the exit code. An error of the house becomes a message."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
+    sys.excepthook = partial(show.bug, as_json=as_json)
     try:
         code = edge.main(args=arguments, prog_name="edge", standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
         return INTERRUPTED
     except BrokenPipeError:
         return _nobody_reads()

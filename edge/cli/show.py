@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 import click
@@ -69,15 +70,22 @@ def fault_facts(fault: Any) -> Mapping[str, str]:
     return {"path": fault.path, "given": fault.given, "message": fault.message}
 
 
-def bug(error: Exception, *, as_json: bool) -> None:
-    """Report an exception that nobody foresaw, with its traceback on standard error."""
-    print(without_credentials("".join(traceback.format_exception(error))), file=sys.stderr, end="")
-    known = EdgeError(
-        f"this is a bug in Edge: {type(error).__name__}: {error}",
+def bug(
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+    *,
+    as_json: bool = False,
+) -> None:
+    """Report an exception that nobody foresaw: a ``sys.excepthook`` without credentials."""
+    lines = traceback.format_exception(kind, error, trace)
+    print(without_credentials("".join(lines)), file=sys.stderr, end="")
+    told = EdgeError(
+        f"this is a bug in Edge: {kind.__name__}: {error}",
         hint="please report it with the lines above",
         reason="bug",
     )
-    failure(known, 1, as_json=as_json)
+    failure(told, 1, as_json=as_json)
 
 
 def _plain(value: object) -> str:

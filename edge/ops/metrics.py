@@ -19,7 +19,15 @@ class Metrics:
     """The box's metrics. Attributes are the metrics; their help text is their documentation."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        self._add_pictures(self.registry)
+        self._add_times(self.registry)
+        self._add_sources(self.registry)
+        self._add_engine(self.registry)
+        self._add_store(self.registry)
+        self._add_process(self.registry)
+
+    def _add_pictures(self, registry: CollectorRegistry) -> None:
         self.pictures_taken = Counter(
             "edge_pictures_taken_total",
             "Pictures that a source brought.",
@@ -56,6 +64,8 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+
+    def _add_times(self, registry: CollectorRegistry) -> None:
         self.stage_seconds = Histogram(
             "edge_stage_seconds",
             "Time of one picture in one stage: decode, detect, redact, encode, keep.",
@@ -70,6 +80,8 @@ class Metrics:
             buckets=_AGE_BUCKETS,
             registry=registry,
         )
+
+    def _add_sources(self, registry: CollectorRegistry) -> None:
         self.source_up = Gauge(
             "edge_source_up", "1 while a source brings pictures.", ["source"], registry=registry
         )
@@ -85,6 +97,8 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+
+    def _add_engine(self, registry: CollectorRegistry) -> None:
         self.engine_ready = Gauge(
             "edge_engine_ready",
             "1 while the engine answers.",
@@ -100,6 +114,8 @@ class Metrics:
         self.safe_mode = Gauge(
             "edge_safe_mode", "1 while no trained model looks.", registry=registry
         )
+
+    def _add_store(self, registry: CollectorRegistry) -> None:
         self.outbox_parcels = Gauge(
             "edge_outbox_parcels", "Parcels that wait for the store.", registry=registry
         )
@@ -126,6 +142,8 @@ class Metrics:
         self.store_retries = Counter(
             "edge_store_retries_total", "Tries at a shut store.", registry=registry
         )
+
+    def _add_process(self, registry: CollectorRegistry) -> None:
         self.jobs = Gauge("edge_jobs", "Uploads by state.", ["state"], registry=registry)
         self.viewers = Gauge("edge_live_viewers", "Live previews being watched.", registry=registry)
         self.loop_lag_seconds = Gauge(

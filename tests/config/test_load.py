@@ -142,7 +142,8 @@ def test_a_page_that_is_open_to_the_network_needs_a_token(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_a_page_on_loopback_needs_no_token(host: str) -> None:
-    loads(f'[web]\nhost = "{host}"\n{STORE}', "edge.toml")
+    config = loads(f'[web]\nhost = "{host}"\n{STORE}', "edge.toml")
+    assert config.web.host == host
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "ä", "a" * 65, "two words"])
@@ -169,9 +170,8 @@ def test_the_store_may_not_lie_in_a_watched_folder(
 
 
 def test_a_store_beside_a_watched_folder_is_fine() -> None:
-    loads(
-        '[sources.d]\nkind = "folder"\npath = "in"\n[store]\nkind = "folder"\npath = "in2"\n', "x"
-    )
+    text = '[sources.d]\nkind = "folder"\npath = "in"\n[store]\nkind = "folder"\npath = "in2"\n'
+    assert loads(text, "edge.toml").store == FolderStoreConfig(kind="folder", path="in2")
 
 
 def test_two_sources_may_not_read_one_folder() -> None:

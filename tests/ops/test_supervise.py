@@ -136,7 +136,7 @@ async def test_a_kept_part_can_be_cancelled(supervisor: Supervisor) -> None:
         up()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(supervisor.keep("camera", run))
+    task = asyncio.create_task(supervisor.keep("camera", run), name="camera")
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
