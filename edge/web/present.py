@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from edge.web.verdict import judge, trouble
 from edge.web.view import BoxStatus, Seeing
-from edge.web.words import age, count, rate, size
+from edge.web.words import age, count, moment, rate, sentence, size
 
 STALE_AFTER = 10.0
 """Seconds after which a picture is shown as an old one."""
@@ -75,11 +75,12 @@ def page_model(status: BoxStatus) -> dict[str, Any]:
         "answers": answers,
         "safe_mode": status["safe"]["safe_mode"],
         "shut": not status["safe"]["blurring"],
-        "safe": status["safe"],
+        "why": sentence(status["safe"]["reason"]),
+        "todo": status["safe"]["hint"],
         "cards": [card(source) for source in status["seeing"]],
         "notices": [{**notice, "clock": notice["at"][11:19]} for notice in status["notices"]],
         "box": status["box"],
-        "clock": status["box"]["clock"][:19].replace("T", " "),
+        "clock": moment(status["box"]["clock"]),
         "uptime": age(status["box"]["uptime"]),
     }
 
@@ -104,7 +105,7 @@ def card(source: Seeing) -> Card:
         "width": width,
         "height": height,
         "shown_age": age(source["shown_age"]),
-        "shown_at": (source["shown_at"] or "")[:19].replace("T", " "),
+        "shown_at": moment(source["shown_at"]),
         "old": source["shown_age"] is not None and source["shown_age"] > STALE_AFTER,
         "facts": _card_facts(source),
     }
@@ -147,7 +148,7 @@ def _safe(status: BoxStatus) -> list[tuple[str, str]]:
         model += f" (wanted: {safe['model_wanted']})"
     if safe["engine_wanted"] not in ("", "auto", safe["engine"]):
         engine += f" (wanted: {safe['engine_wanted']})"
-    if safe["seconds"] is not None:
+    if safe["seconds"] is not None and safe["engine"]:
         engine += f", {safe['seconds'] * 1000:.0f} ms a picture"
     withheld = sum(safe["withheld"].values())
     reasons = ", ".join(
@@ -182,7 +183,7 @@ def _sending(status: BoxStatus) -> list[tuple[str, str]]:
         waiting = f"{count(sending['waiting'])} ({size(sending['bytes'])})"
         if sending["oldest"] is not None:
             waiting += f", oldest {age(sending['oldest'])}"
-    last = (sending["last_success"] or "")[:19].replace("T", " ") or "not yet"
+    last = moment(sending["last_success"]) or "not yet"
     facts = [
         ("Store", sending["store"]),
         ("Waiting", waiting),

@@ -56,13 +56,13 @@ def judge(status: BoxStatus) -> Verdict:
 def is_it_safe(safe: Safe) -> Answer:
     """Say whether people are covered, by what, and whether anything can leave at all."""
     if not safe["blurring"]:
-        why = safe["reason"] or "no engine answers"
+        why = (safe["reason"] or "no engine answers").rstrip(".")
         return _answer("failed", "Shut", f"Nothing leaves the box: {why}.", safe["hint"])
     if safe["safe_mode"]:
         text = "No trained model looks: all that moves is covered, still pictures are withheld."
         return _answer("degraded", "Safe mode", text, safe["hint"] or "Install a model: edge model")
     if safe["reason"]:
-        text = f"People are covered, but not as configured: {safe['reason']}."
+        text = f"People are covered, but not as configured: {safe['reason'].rstrip('.')}."
         return _answer("degraded", "Safe, with a doubt", text, safe["hint"])
     how = {"fill": "by one colour", "blur": "by a blur"}.get(safe["method"], "by coarse cells")
     return _answer("ok", "Yes, safe", f"Everyone whom {safe['model']} finds is covered {how}.", "")

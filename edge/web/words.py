@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 _STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -40,3 +42,14 @@ def count(number: float) -> str:
 def rate(per_second: float) -> str:
     """Write pictures a second."""
     return f"{per_second:.1f}"
+
+
+def moment(iso: str | None) -> str:
+    """Write a time as date, time and zone: ``2026-05-04 09:30:00 UTC``; empty for None."""
+    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S %Z}" if iso else ""
+
+
+def sentence(text: str) -> str:
+    """Write a reason as a sentence: a capital first, one full stop last."""
+    text = text.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
