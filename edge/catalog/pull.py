@@ -54,12 +54,19 @@ async def fetch(
         text = without_credentials(str(error)) or type(error).__name__
         raise _failed(manifest, where, text, "offline") from error
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        raise PartFailed(
-            f"{manifest.id} cannot be written to {part.parent}: {error.strerror}",
-            hint=f"make room for {manifest.bytes} bytes" if full else "may Edge write there?",
-            reason="disk_full" if full else "not_writable",
-        ) from error
+        raise _unwritten(error, manifest, part) from error
+
+
+def _unwritten(error: OSError, manifest: Manifest, part: Path) -> PartFailed:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if full:
+        # A box that keeps pictures needs the room more than the next try does.
+        part.unlink(missing_ok=True)
+    return PartFailed(
+        f"{manifest.id} cannot be written to {part.parent}: {error.strerror}",
+        hint=f"make room for {manifest.bytes} bytes" if full else "may Edge write there?",
+        reason="disk_full" if full else "not_writable",
+    )
 
 
 def _open(part: Path) -> BufferedRandom:

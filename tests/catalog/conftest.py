@@ -12,6 +12,9 @@ from edge.catalog.installed import Catalog, Installed
 from edge.catalog.manifest import shipped_manifests
 from tests.catalog.people import People, load_people
 from tests.places import shared
+from tests.servers.files import file_server
+
+__all__ = ["file_server"]
 
 Models = Callable[[str], Installed]
 Published = Callable[[str], Path]
