@@ -28,11 +28,16 @@ def config() -> None:
 
 @config.command()
 @config_option
+@click.option(
+    "--no-secrets",
+    is_flag=True,
+    help="Do not look secrets up: systemd shows its credentials to the service alone.",
+)
 @json_option
-def validate(*, config: Path | None, as_json: bool) -> None:
+def validate(*, config: Path | None, no_secrets: bool, as_json: bool) -> None:
     """Read the configuration and name every fault at once."""
     path = config_file(config)
-    loaded = examine(path)
+    loaded = examine(path, secrets=not no_secrets)
     doubts = [fault_facts(doubt) for doubt in loaded.doubts]
     if not as_json:
         for doubt in loaded.doubts:
@@ -47,7 +52,7 @@ def validate(*, config: Path | None, as_json: bool) -> None:
 @json_option
 def show(*, config: Path | None, as_json: bool) -> None:
     """Print the configuration in effect, defaults included, secrets as stars."""
-    data = _shown(examine(config_file(config)))
+    data = _shown(examine(config_file(config), secrets=False))
     answer(data, "\n".join(_toml(data, ())).strip("\n"), as_json=as_json)
 
 

@@ -21,6 +21,7 @@ _MOST_WAIT = 12.0
 """Seconds that a camera may take to its first frame, whatever its own timeouts say."""
 _WATCHED = 1.5
 """Seconds over which frames a second are counted."""
+_LOOK_EVERY = 0.1
 
 
 def part_checks(config: Config) -> list[Check]:
@@ -168,15 +169,30 @@ async def camera(name: str, config: CameraConfig) -> Finding:
 
 
 async def _watch(source: Source, limit: float) -> int:
-    """Count frames for a moment after the first one, for which ``limit`` seconds are given."""
+    """Count frames for a moment after the first one, for which ``limit`` seconds are given.
+
+    One try only: a camera that refuses a password may lock the account after some.
+    """
     loop = asyncio.get_running_loop()
     frames = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limit) as bound:
-            async for _ in source.events():
-                frames += 1
-                if frames == 1:
-                    bound.reschedule(loop.time() + _WATCHED)
+
+    async def count() -> None:
+        nonlocal frames
+        async for _ in source.events():
+            frames += 1
+
+    counting = asyncio.create_task(count(), name="doctor counts frames")
+    until = loop.time() + limit
+    while not counting.done() and loop.time() < until:
+        before = frames
+        await asyncio.wait([counting], timeout=_LOOK_EVERY)
+        if frames and not before:
+            until = loop.time() + _WATCHED
+        elif not frames and source.status().state == "waiting":
+            break
+    counting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await counting
     return frames
 
 

@@ -62,8 +62,11 @@ def loads(
     return _examine(text, where, Secrets(directory, environ)).config
 
 
-def examine(path: Path, *, environ: Mapping[str, str] = os.environ) -> Loaded:
+def examine(path: Path, *, environ: Mapping[str, str] = os.environ, secrets: bool = True) -> Loaded:
     """Read a configuration file and keep what a person may want to know about it.
+
+    Without ``secrets`` every secret is taken to be there: systemd shows credentials to the
+    service alone, and the configuration can be checked by others too.
 
     Raises:
         ConfigError: it cannot be read, or has faults; all of them are named.
@@ -82,7 +85,7 @@ def examine(path: Path, *, environ: Mapping[str, str] = os.environ) -> Loaded:
             [Fault(location=(), message=f"cannot be read: {error.strerror}")],
             hint="name the file with --config or $EDGE_CONFIG",
         ) from error
-    return _examine(text, str(path), Secrets(path.resolve().parent, environ))
+    return _examine(text, str(path), Secrets(path.resolve().parent, environ, look=secrets))
 
 
 def config_file(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:

@@ -10,7 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 class Section(BaseModel):
     """A frozen part of the configuration. Unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        # an error's text must not carry a value that may be a secret
+        hide_input_in_errors=True,
+    )
 
 
 def key(default: Any, text: str, *, live: bool = False, **limits: Any) -> Any:

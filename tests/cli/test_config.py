@@ -80,6 +80,17 @@ def test_the_shown_configuration_has_defaults_and_no_secret(
     assert shown["outbox"]["max_bytes"] == "2GiB"
 
 
+def test_without_the_credentials_of_the_service_the_file_can_be_checked_and_shown(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EDGE_SECRET_GATE")
+    assert main(["config", "validate", "--config", str(file)]) == 3
+    assert 'no secret "gate"' in capsys.readouterr().err
+    assert main(["config", "validate", "--config", str(file), "--no-secrets"]) == 0
+    assert main(["config", "show", "--config", str(file)]) == 0
+    assert "rtsp://***@10.0.0.5/s" in capsys.readouterr().out
+
+
 def test_the_file_of_the_environment_is_used(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

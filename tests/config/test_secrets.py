@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from edge.config.load import ConfigError, load, loads
 from edge.config.secret import Secret
 from edge.config.secrets import Secrets
 from edge.config.sources import CameraConfig
+from edge.config.web import WebConfig
 
 TEXT = """
 [sources.gate]
@@ -117,7 +119,13 @@ def test_a_wrong_neighbour_does_not_show_a_resolved_secret(file: Path) -> None:
     assert "hunter2" not in str(caught.value) + repr(caught.value.faults)
     # the chain of causes is printed by loggers: it must not carry pydantic's input either
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
+
+
+def test_a_section_that_is_refused_does_not_show_its_values() -> None:
+    with pytest.raises(ValidationError) as caught:
+        WebConfig.model_validate({"token": "hunter2", "tokn": "hunter2", "port": "hunter2"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_secret_prints_as_stars_and_compares_by_value() -> None:
