@@ -145,6 +145,7 @@ class Box:
         self.doors = Supervisor(metrics, most=config.outbox.retry_max)
         self.beats = Beats()
         self.notices = Notices()
+        self.web: WebServer | None = None
 
     async def run(self) -> None:
         """Open, serve until a signal or ``stop``, close.
@@ -163,6 +164,8 @@ class Box:
             raise cause_of(group) from group
         finally:
             self.pool.close()
+            if self.web is not None:
+                await self.web.stop()
             await self.outbox.close()
 
     def stop(self) -> None:
@@ -202,8 +205,9 @@ class Box:
             metrics=self.metrics,
             group=group,
         )
-        self.web = WebServer(self.config.web, BoxView(self))
-        log.info("the page is at %s", await self.web.start())
+        web = WebServer(self.config.web, BoxView(self))
+        log.info("the page is at %s", await web.start())
+        self.web = web
         start("uploads", self._pump_uploads())
         start("model", self.engine_choice.keep_looking(self.holder.reopen))
         start("tick", self._tick())
@@ -303,7 +307,6 @@ class Box:
         if left:
             log.warning("%d pictures were not finished within %g s", left, budget)
         await self.forwarder.drain(budget / 2)
-        await self.web.stop()
         for task in self._background:
             task.cancel()
 

@@ -116,6 +116,18 @@ class BoxProcess:
             if line.split("{")[0].split(" ")[0] == name
         )
 
+    def come_to_rest(self) -> int:
+        """Wait until no picture is under way and none waits; return how many were redacted."""
+
+        def at_rest() -> bool:
+            before = self.metric("edge_pictures_redacted_total")
+            time.sleep(0.5)
+            after = self.metric("edge_pictures_redacted_total")
+            return before == after and self.status()["sending"]["waiting"] == 0
+
+        until("the box comes to rest", at_rest)
+        return int(self.metric("edge_pictures_redacted_total"))
+
     def kill(self) -> None:
         """``kill -9``."""
         assert self.process is not None
