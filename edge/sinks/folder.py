@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,13 @@ class FolderStore:
         await self._run(self._open)
 
     async def put(self, parcel: Parcel) -> None:
-        await self._run(self._put, parcel)
+        try:
+            await self._run(lambda: self._put(parcel))
+        except PartFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _ABOUT_THE_KEY:
+                raise Rejected(str(error), reason="bad_key") from cause
+            raise
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -64,19 +70,16 @@ class FolderStore:
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "folder", "where": str(self._root)}
 
-    async def _run(self, work: Any, *arguments: Any) -> None:
+    async def _run(self, work: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._threads, work, *arguments)
+            await loop.run_in_executor(self._threads, work)
         except OSError as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: OSError) -> PartFailed | Rejected:
-        what = f"cannot write to {self._root}: {error.strerror}"
-        # The same number means a shut door where the folder itself is not what it was.
-        if error.errno in _ABOUT_THE_KEY and self._root.is_dir():
-            return Rejected(what, reason="bad_key")
-        return PartFailed(what, hint=_HINTS.get(error.errno or 0, ""), reason="store_shut")
+            raise PartFailed(
+                f"cannot write to {self._root}: {error.strerror}",
+                hint=_HINTS.get(error.errno or 0, "look at the directory and its disk"),
+                reason="store_shut",
+            ) from error
 
     # -- in the threads
 
