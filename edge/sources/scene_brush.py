@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import cv2
@@ -87,9 +86,15 @@ class Brush:
         paint = shade(colour, light)
         cv2.ellipse(self.canvas, at, axes, 0, 0, 360, paint, cv2.FILLED, cv2.LINE_8, _SHIFT)
 
+    def knob(self, centre: Vector, radius: float, colour: Colour) -> None:
+        """Fill a circle evenly: the round end of a limb."""
+        at = (round(float(centre[0]) * _UNIT), round(float(centre[1]) * _UNIT))
+        size = max(1, round(radius * _UNIT))
+        cv2.circle(self.canvas, at, size, shade(colour, 0.84), cv2.FILLED, cv2.LINE_8, _SHIFT)
+
     def ball(self, centre: Vector, wide: float, tall: float, colour: Colour) -> None:
         """Draw an ellipsoid as nested ellipses that move towards the light."""
-        for share, light in ((1.0, 0.60), (0.88, 0.76), (0.70, 0.92), (0.46, 1.04)):
+        for share, light in ((1.0, 0.62), (0.82, 0.84), (0.54, 1.02)):
             drift = 0.6 * (1 - share)
             at = centre + np.array([_LIGHT[0] * wide * drift, _LIGHT[1] * tall * drift])
             self.disc(at, wide * share, tall * share, colour, light)
@@ -103,5 +108,5 @@ class Brush:
 
 def shade(colour: Colour, light: float) -> tuple[int, int, int, int]:
     """Return a colour under some light (1 is full), opaque."""
-    b, g, r = (min(255, math.floor(part * light)) for part in colour)
-    return b, g, r, 255
+    b, g, r = colour
+    return min(255, int(b * light)), min(255, int(g * light)), min(255, int(r * light)), 255

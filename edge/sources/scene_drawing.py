@@ -53,7 +53,7 @@ class SceneDrawing:
 
         """
         seconds = index / fps
-        picture = self._site.backdrop()
+        picture = self._site.backdrop(seconds)
         owner = np.zeros(picture.shape[:2], np.uint8)
         boxes = np.zeros((len(self._people), 4), np.float32)
         areas = np.ones(len(self._people), np.float32)

@@ -20,7 +20,7 @@ from edge.sources.scene_walk import Stance
 
 _FINE = 2
 """Figures are drawn this much larger, then shrunk."""
-_SHADOW = (0.50, 0.42)
+SHADOW = (0.50, 0.42)
 """How far right and away a metre of height throws its shadow, in metres."""
 
 #: along the spine, half width, half depth, in metres (a man of 1.8 m)
@@ -32,13 +32,13 @@ _TORSO = np.array(
     np.float32,
 )  # fmt: skip
 
-#: part, joints, radii in metres, and what it is made of
-_LIMBS: tuple[tuple[str, str, str, float, float, str], ...] = (
-    ("leg", "ankle", "toe", 0.050, 0.038, "shoes"),
-    ("leg", "knee", "ankle", 0.068, 0.055, "trousers"),
-    ("leg", "hip", "knee", 0.096, 0.071, "trousers"),
-    ("arm", "elbow", "hand", 0.046, 0.034, "forearm"),
-    ("arm", "shoulder", "elbow", 0.063, 0.049, "jacket"),
+#: part, joints, radii in metres, what it is made of, whether its ends are round
+_LIMBS: tuple[tuple[str, str, str, float, float, str, bool], ...] = (
+    ("leg", "ankle", "toe", 0.050, 0.038, "shoes", True),
+    ("leg", "knee", "ankle", 0.068, 0.055, "trousers", False),
+    ("leg", "hip", "knee", 0.096, 0.071, "trousers", True),
+    ("arm", "elbow", "hand", 0.046, 0.034, "forearm", False),
+    ("arm", "shoulder", "elbow", 0.063, 0.049, "jacket", True),
 )
 _SHOES: Colour = (38, 40, 48)
 _DARK: Colour = (40, 42, 58)
@@ -129,8 +129,8 @@ class FigurePainter:
     def shadow(self, picture: Pixels, lens: Lens, posed: Posed) -> None:
         """Darken the ground of a picture where the figure keeps the sun off."""
         fallen = posed.world.copy()
-        fallen[:, 0] += posed.world[:, 1] * _SHADOW[0]
-        fallen[:, 2] += posed.world[:, 1] * _SHADOW[1]
+        fallen[:, 0] += posed.world[:, 1] * SHADOW[0]
+        fallen[:, 2] += posed.world[:, 1] * SHADOW[1]
         fallen[:, 1] = 0
         flat = lens.project(fallen)
         pad = 0.25 * posed.scale
@@ -156,7 +156,7 @@ class FigurePainter:
         high = np.ceil(posed.flat.max(axis=0) + 0.20 * scale).astype(int)
         width, height = (high - low).tolist()
         canvas = np.zeros((height * _FINE, width * _FINE, 4), np.uint8)
-        brush = Brush(canvas, 4 if scale < 50 else 7)
+        brush = Brush(canvas, 3 if scale < 60 else 5)
         at = (posed.flat - low) * _FINE
         _Body(self.look, brush, at, posed, heading).draw(self._radii, self._colours)
         small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
@@ -228,8 +228,9 @@ class _Body:
                 continue
             i = side * len(_LIMBS) + k
             b, g, r = colours[i].tolist()
-            for end, radius in zip((shape[0][i], shape[1][i]), shape[2][i].tolist(), strict=True):
-                self.brush.disc(end, radius, radius, (b, g, r), 0.84)
+            if limb[6]:
+                for end, radius in zip((shape[0][i], shape[1][i]), shape[2][i], strict=True):
+                    self.brush.knob(end, float(radius), (b, g, r))
             self.brush.strips(*limbs[i])
 
     def _torso(self) -> None:
@@ -245,25 +246,26 @@ class _Body:
 
     def _stripes(self, middles: Vector, reaches: Vector) -> None:
         """Draw a vest's reflecting bands: two around, one over each shoulder."""
-        band = np.array([0, 0.022 * self.scale])
-        spine = middles[-1] - middles[1]
+        base, spine = middles[1], middles[-1] - middles[1]
+        corners = np.array([(-1, 1), (1, 1), (1, -1), (-1, -1)], np.float32)
+        bands = []
         for share in (0.14, 0.36):
-            row = middles[1] + spine * share
-            reach = float(np.interp(share, (0, 0.32, 0.64), reaches[1:4])) * 1.01
-            self.brush.slabs(np.stack([row + band, row - band]), np.array([reach] * 2), _SILVER)
-        if abs(self.cos) < 0.35:
-            return
-        wide = np.array([0.019, 0.019]) * self.scale * abs(self.cos)
-        rows = np.stack([middles[1] + spine * 0.40, middles[1] + spine * 0.93])
-        for side in (-1, 1):
-            out = np.array([side * 0.095 * self.cos * self.look.broad * self.scale, 0])
-            self.brush.slabs(rows + out, wide, _SILVER)
+            reach = float(np.interp(share, (0, 0.32, 0.64), reaches[1:4]))
+            bands.append(base + spine * share + corners * (reach, 0.022 * self.scale))
+        if abs(self.cos) > 0.35:
+            wide = 0.019 * self.scale * abs(self.cos)
+            for side in (-1, 1):
+                out = (side * 0.095 * self.cos * self.look.broad * self.scale, 0)
+                long = spine * (0.66 - 0.26 * corners[:, 1:])
+                bands.append(base + out + long + corners * (wide, 0))
+        self.brush.strips(np.array(bands), np.array([(*_SILVER, 255)] * len(bands)))
 
     def _head(self) -> None:
         look, brush, scale = self.look, self.brush, self.scale
         head, neck = self._spot("head"), self._spot("neck")
-        throat = np.stack([neck + np.array([0, 0.03 * scale]), head])
-        brush.slabs(throat, np.array([0.064, 0.056]) * scale, look.skin)
+        side, below = np.array([0.058 * scale, 0]), np.array([0, 0.03 * scale])
+        throat = np.array([neck - side + below, neck + side + below, head + side, head - side])
+        brush.polygon(throat, look.skin, 0.74)
         seen = -self.cos  # 1 looks at the camera, -1 away
         ahead = np.array([self.sin, 0.0]) * scale
         wide = math.hypot(0.078 * self.cos, 0.098 * self.sin) * scale
