@@ -60,7 +60,9 @@ class FolderStore:
             await self._run(lambda: self._put(parcel))
         except PartFailed as error:
             cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in _ABOUT_THE_KEY:
+            about_the_key = isinstance(cause, OSError) and cause.errno in _ABOUT_THE_KEY
+            # The same number means a shut door where the folder itself is not what it was.
+            if about_the_key and self._root.is_dir():
                 raise Rejected(str(error), reason="bad_key") from cause
             raise
 
