@@ -26,11 +26,8 @@ from edge.catalog.clean import clean, opset_of, shape_of
 from edge.catalog.families.family import Family, Found, Network
 from edge.catalog.families.known import FAMILIES
 from edge.catalog.glue import Glue
-from edge.catalog.manifest import Input, Manifest
+from edge.catalog.manifest import CANONICAL_VERSION, Input, Manifest
 from edge.errors import PartFailed
-
-CANONICAL_VERSION = 1
-"""Raised whenever the form above changes; a file of another version is imported again."""
 
 MOST = 1000
 """Candidates that a picture may have before NMS; the strongest win."""

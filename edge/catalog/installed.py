@@ -5,6 +5,9 @@
 2. A model's directory is made whole beside its place and renamed into it: it is there or not.
 3. No canonical graph is handed out unless its digest is the one that was written down.
 4. A graph of an older form is built again from its source, so an upgrade needs no network.
+
+A start finds its model and no more, so what only an import or a download needs (onnx, aiohttp) is
+imported there.
 """
 
 from __future__ import annotations
@@ -16,15 +19,19 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.catalog.canonical import CANONICAL_VERSION, canonical
-from edge.catalog.manifest import ID, Manifest, make_manifest, shipped_manifests
-from edge.catalog.pull import Progress, fetch
-from edge.catalog.recognise import Wishes, guess, id_of, load, resemble
+from edge.catalog.manifest import (
+    CANONICAL_VERSION,
+    ID,
+    Manifest,
+    make_manifest,
+    shipped_manifests,
+)
+from edge.catalog.wishes import Wishes
 from edge.errors import PartFailed
 
 _LEFTOVER_SECONDS = 3600.0
@@ -144,7 +151,7 @@ class Catalog:
         model: str,
         *,
         timeout: float = 600.0,  # noqa: ASYNC109 - aiohttp keeps it, a part stays for the next try
-        progress: Progress | None = None,
+        progress: Callable[[int, int], None] | None = None,
         url: str = "",
     ) -> Installed:
         """Fetch a known model from its public address and install it; see ``fetch``.
@@ -160,6 +167,8 @@ class Catalog:
                 ``no_address`` and those of ``fetch``.
 
         """
+        from edge.catalog.pull import fetch  # noqa: PLC0415 - see the module's docstring
+
         manifest = self._known(model)
         address = url or manifest.url
         if not address:
@@ -198,16 +207,18 @@ class Catalog:
             ) from error
 
     def _recognise(self, body: bytes, path: Path, wishes: Wishes) -> Manifest:
+        from edge.catalog import recognise  # noqa: PLC0415 - see the module's docstring
+
         digest = hashlib.sha256(body).hexdigest()
         said = wishes != Wishes(id=wishes.id)
         known = next((m for m in self.manifests.values() if m.sha256 == digest), None)
-        name = wishes.id or (known.id if known and not said else id_of(path.stem))
+        name = wishes.id or (known.id if known and not said else recognise.id_of(path.stem))
         if known and not said:
             return known.model_copy(update={"id": name})
         facts = {"id": name, "sha256": digest, "bytes": len(body)}
         if not wishes.like:
-            return guess(load(body, path.name), wishes, facts)
-        return resemble(self._known(wishes.like), wishes, facts)
+            return recognise.guess(recognise.load(body, path.name), wishes, facts)
+        return recognise.resemble(self._known(wishes.like), wishes, facts)
 
     def _known(self, model: str) -> Manifest:
         if model not in self.manifests:
@@ -219,6 +230,9 @@ class Catalog:
         return self.manifests[model]
 
     def _install(self, body: bytes, manifest: Manifest) -> Installed:
+        from edge.catalog.canonical import canonical  # noqa: PLC0415 - see the module's docstring
+        from edge.catalog.recognise import load  # noqa: PLC0415
+
         graph = canonical(load(body, manifest.id), manifest).SerializeToString(deterministic=True)
         digest = hashlib.sha256(graph).hexdigest()
         when = datetime.now(UTC)

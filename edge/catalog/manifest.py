@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edge.errors import PartFailed
 
+CANONICAL_VERSION = 1
+"""Form of the canonical graph (``canonical.py``), raised whenever that changes; a file of another
+form is built again from its source."""
+
 ID = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,63}$")
 """What a model may be called: it becomes the name of a directory."""
 

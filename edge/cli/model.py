@@ -14,7 +14,7 @@ from edge.catalog.check import check as check_model
 from edge.catalog.installed import Catalog, Damaged, Installed
 from edge.catalog.manifest import Manifest
 from edge.catalog.pull import NETWORK, Progress
-from edge.catalog.recognise import Wishes
+from edge.catalog.wishes import Wishes
 from edge.cli.show import answer, json_option
 from edge.config.detect import DetectConfig
 from edge.config.root import BoxConfig, state_directory

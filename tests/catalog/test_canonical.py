@@ -9,8 +9,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
-from edge.catalog.canonical import CANONICAL_VERSION, FLOOR, canonical
+from edge.catalog.canonical import FLOOR, canonical
 from edge.catalog.clean import shape_of
+from edge.catalog.manifest import CANONICAL_VERSION
 from edge.errors import PartFailed
 from edge.stages.engines import onnx as engine
 from edge.stages.engines.onnx import OnnxEngine

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import onnx
 import pytest
 
 from edge.catalog.installed import Catalog, Damaged, Installed
-from edge.catalog.recognise import Wishes
+from edge.catalog.wishes import Wishes
 from edge.errors import PartFailed
 from edge.stages.engines.onnx import OnnxEngine
 from tests.catalog import tiny
@@ -270,3 +272,15 @@ def test_a_file_that_is_not_onnx_or_cut_off_is_named(
     path.write_bytes(body)
     with pytest.raises(PartFailed, match=r"bad\.onnx is not an ONNX file"):
         catalog.import_file(path)
+
+
+def test_finding_a_model_loads_nothing_heavy() -> None:
+    """A cold start waits for every import."""
+    code = (
+        "import sys, pathlib\n"
+        "from edge.catalog.installed import Catalog\n"
+        "Catalog(pathlib.Path('/nowhere')).find('tiny')\n"
+        "print([name for name in ('onnx', 'onnxruntime', 'aiohttp') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
