@@ -22,6 +22,8 @@ from edge.config.web import WebConfig
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# what every S3 takes; an address such as 10.0.0.5 is not a name
+_BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]*[a-z0-9]")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # "//user:pa/ss@", but not "//host:554/a@b"
 _RAW_PASSWORD = re.compile(r"[^/]*//[^/?#@:]*:(?!\d*[/?#])[^@]*[/?#][^@]*@")
@@ -159,6 +161,13 @@ def _s3(store: S3StoreConfig) -> Iterator[Fault]:
         yield Fault(
             location=("store", "sse_key_id"),
             message='missing; expected the id of a key, because sse = "sse-kms"',
+        )
+    if not _BUCKET.fullmatch(store.bucket) or re.search(r"[.-][.]|[.]-", store.bucket):
+        yield Fault(
+            location=("store", "bucket"),
+            given=show_given(store.bucket),
+            message="expected a name of small letters, digits, dashes and single dots, which "
+            "begins and ends with a letter or digit",
         )
     if not re.fullmatch(r"https?://[^/?#@\s]+/?", store.endpoint):
         yield Fault(

@@ -191,6 +191,18 @@ def test_encryption_by_a_key_needs_the_id_of_the_key() -> None:
     loads(s3 + 'sse_key_id = "k"\n', "edge.toml")
 
 
+@pytest.mark.parametrize(
+    "bucket", ["a_b_c", "Redacted", "-abc", "abc-", "a..b", "a.-b", "10.0.0.5", "a b"]
+)
+def test_a_bucket_has_a_name_that_every_store_takes(bucket: str) -> None:
+    text = (
+        f'[store]\nkind = "s3"\nendpoint = "http://h:1"\nbucket = "{bucket}"\n'
+        'access_key = "a"\nsecret_key = "s"\n'
+    )
+    assert list(faults(text)) == ["store.bucket"]
+    loads(text.replace(bucket, "site-1.redacted"), "edge.toml")
+
+
 def test_an_endpoint_is_an_address_without_credentials() -> None:
     found = faults(
         '[store]\nkind = "s3"\nendpoint = "http://me:hunter2@host"\nbucket = "abc"\n'
