@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from edge.ops.metrics import Metrics
 from edge.sources.camera_address import Address, read_address
 from edge.sources.camera_watch import Watch
 from edge.sources.capture import Capture, Manner, Tally
+from edge.sources.capture_ffmpeg import FfmpegReader
 from edge.sources.capture_opencv import OpenCvReader, Reader
 
 _IN_HAND = 4
@@ -172,7 +174,12 @@ class Camera:
 
         """
         if address.tls:
-            raise PartFailed("encrypted cameras are not read yet", reason="no_ffmpeg")
+            return FfmpegReader(
+                address,
+                verify=self._config.tls_verify,
+                open_timeout=self._config.open_timeout,
+                read_timeout=self._config.stall_after + 1,
+            )
         return OpenCvReader(
             address.url.reveal(),
             backend=cv2.CAP_V4L2 if address.kind == "v4l2" else cv2.CAP_FFMPEG,
@@ -183,10 +190,6 @@ class Camera:
 
     def _manner(self, address: Address) -> Manner:
         config, file = self._config, address.kind == "file"
-        began = None
-        if not self.live:
-            changed = Path(address.url.reveal()).stat().st_mtime
-            began = datetime.fromtimestamp(changed, UTC)
         return Manner(
             every=config.every,
             fps=config.fps,
@@ -194,7 +197,7 @@ class Camera:
             paced=file and self.live,
             looped=file and config.loop,
             in_hand=0 if self.live else _IN_HAND,
-            began=began,
+            began=None if self.live else partial(_changed, address),
         )
 
     def _event(self, frame: Frame) -> Event[Picture]:
@@ -219,3 +222,12 @@ class Camera:
         while times and times[0] < now - _WINDOW:
             times.popleft()
         return round((len(times) - 1) / (now - times[0]), 1) if len(times) > 1 else 0.0
+
+
+def _changed(address: Address) -> datetime:
+    """Return when a file was changed last: the best guess of when it was filmed."""
+    try:
+        seconds = Path(address.url.reveal()).stat().st_mtime
+    except OSError as error:
+        raise PartFailed(f"{address.where} has gone", reason="no_file") from error
+    return datetime.fromtimestamp(seconds, UTC)

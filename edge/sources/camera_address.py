@@ -64,6 +64,12 @@ def read_address(text: str) -> Address:
 
     """
     text = text.strip()
+    if any(ord(character) < 32 for character in text):
+        raise PartFailed(
+            "the address has a line break or another control character in it",
+            hint=_SHAPE_HINT,
+            reason="bad_address",
+        )
     scheme, colon, rest = text.partition("://")
     scheme = scheme.lower()
     if not colon:

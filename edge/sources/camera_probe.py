@@ -153,3 +153,159 @@ async def _log_in(address: Address, streams: _Streams, refusal: _Answer) -> _Ans
         return refusal
     line = f"Authorization: {credentials.reveal()}\r\n"
     return await (_ask_rtsp if rtsp else _ask_http)(address, streams, line)
+
+
+def _request_uri(address: Address) -> str:
+    """Return what stands in the request's first line: never user and password before the ``@``."""
+    parts = urlsplit(address.url.reveal())
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if address.kind == "http":
+        return path
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{path if parts.path else ''}"
+
+
+async def _ask_rtsp(address: Address, streams: _Streams, more: str) -> _Answer:
+    number = 2 if more else 1
+    return await _exchange(
+        streams,
+        f"DESCRIBE {_request_uri(address)} RTSP/1.0\r\nCSeq: {number}\r\n"
+        f"Accept: application/sdp\r\nUser-Agent: edge\r\n{more}\r\n",
+        body=True,
+    )
+
+
+async def _ask_http(address: Address, streams: _Streams, more: str) -> _Answer:
+    return await _exchange(
+        streams,
+        f"GET {_request_uri(address)} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\n"
+        f"User-Agent: edge\r\nAccept: */*\r\n{more}\r\n",
+        body=bool(not more),
+    )
+
+
+async def _exchange(streams: _Streams, request: str, *, body: bool) -> _Answer:
+    """Send a request, read the head of the answer, and its body where one is announced.
+
+    Raises:
+        ValueError: not the answer of an RTSP or HTTP server. OSError, EOFError: it broke off.
+
+    """
+    reader, writer = streams
+    writer.write(request.encode())
+    await writer.drain()
+    version, _, rest = (await reader.readline()).decode("latin-1").partition(" ")
+    if not version.startswith(("RTSP/", "HTTP/")):
+        raise ValueError("neither RTSP nor HTTP")
+    reply = _Answer(int(rest.split(" ")[0]))
+    for _ in range(100):
+        line = (await reader.readline()).decode("latin-1").strip()
+        if not line:
+            break
+        name, _, value = line.partition(":")
+        reply.headers[name.strip().lower()] = value.strip()
+        if name.strip().lower() == "www-authenticate":
+            reply.challenges.append(value.strip())
+    size = min(int(reply.headers.get("content-length", "0")), _LIMIT)
+    if body and size and reply.headers.get("content-type", "").startswith(("text/", "application")):
+        reply.body = (await reader.readexactly(size)).decode("latin-1")
+    return reply
+
+
+def _judge_rtsp(address: Address, reply: _Answer) -> PartFailed | None:
+    if reply.status == 200:
+        if "m=video" in reply.body:
+            return None
+        return PartFailed(
+            "its stream has no video",
+            hint="check the path: this one is sound or data only",
+            reason="no_video",
+        )
+    return _judge_status(address, reply.status)
+
+
+def _judge_http(address: Address, reply: _Answer) -> PartFailed | None:
+    kind = reply.headers.get("content-type", "").lower()
+    if reply.status in (301, 302, 303, 307, 308):
+        if not reply.headers.get("location", "").lower().startswith("https:"):
+            return None
+        return PartFailed(
+            "it leads on to an encrypted address",
+            hint="write https:// instead of http://",
+            reason="not_found",
+        )
+    if reply.status != 200:
+        return _judge_status(address, reply.status)
+    if kind.startswith(("text/", "application/json", "application/xml")):
+        return PartFailed(
+            f"it sends {kind.partition(';')[0]}, no video",
+            hint="check the path: this one is a page; the camera's manual names the MJPEG stream",
+            reason="no_video",
+        )
+    return None
+
+
+def _judge_status(address: Address, status: int) -> PartFailed:
+    if status in (401, 403) and address.user:
+        return PartFailed(
+            f"it refuses the user or the password ({status})",
+            hint="check both; after several wrong tries some cameras lock the account for a while",
+            reason="auth",
+        )
+    if status in (401, 403):
+        return PartFailed(
+            f"it asks for a user and a password ({status})",
+            hint="put them into the url: rtsp://user:password@…, best as ${secret:name}",
+            reason="auth",
+        )
+    if status == 404:
+        return PartFailed(
+            "it has no such stream (404)",
+            hint="check the path; the camera's page or manual names it",
+            reason="not_found",
+        )
+    return PartFailed(
+        f"it answers {status} instead of video",
+        hint="it may be starting, or serve too many viewers already",
+        reason="not_found",
+    )
+
+
+def _look_at(address: Address) -> PartFailed | None:
+    """Look at a device or file, which may block on a network drive."""
+    path = address.url.reveal()
+    try:
+        facts = os.stat(path)  # noqa: PTH116 (a device is no Path matter)
+    except OSError as error:
+        what = "device" if address.kind == "v4l2" else "file"
+        hint = (
+            "is the camera plugged in? `ls /dev/video*` lists what is there"
+            if address.kind == "v4l2"
+            else "check the path, and that the service may read the folder"
+        )
+        text = f"no such {what}" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
+        return PartFailed(f"{text}: {path}", hint=hint, reason=f"no_{what}")
+    if not os.access(path, os.R_OK):
+        return PartFailed(
+            f"no permission to read {path}",
+            hint="put the service's user into the group that may (for devices: video)",
+            reason="no_device" if address.kind == "v4l2" else "no_file",
+        )
+    if address.kind == "v4l2":
+        return None if stat.S_ISCHR(facts.st_mode) else _not_what_it_should_be(path)
+    if stat.S_ISREG(facts.st_mode) and facts.st_size:
+        return PartFailed(
+            f"no video in {path} that can be played",
+            hint="it is damaged, was cut off while it was written, or is no video",
+            reason="no_video",
+        )
+    return _not_what_it_should_be(path)
+
+
+def _not_what_it_should_be(path: str) -> PartFailed:
+    return PartFailed(
+        f"{path} is empty, or is no video file or camera",
+        hint="check the path",
+        reason="no_file",
+    )

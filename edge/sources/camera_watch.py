@@ -29,10 +29,15 @@ _WAITED = frozenset({"stalled", "timeout"})
 _FIRST_WAIT = 0.1
 _GRACE = 1.0
 """Seconds beyond a reader's own limits before it is given up."""
+_PATIENT = 0.8
+"""Share of the time limit after which a failed opening counts as a timeout."""
 _LEFT_BEHIND = 2
 """As many threads of captures that were given up may still hang in a read."""
 _STEADY = 2.0
 """Seconds of pictures after which earlier failures no longer lengthen the waits."""
+_SOON = 60.0
+"""Seconds after its last picture during which a camera is asked often: it is probably starting."""
+_OFTEN = 0.25
 
 
 class Watch:
@@ -73,6 +78,7 @@ class Watch:
         self._left: list[Capture] = []
         self._fault: PartFailed | None = None
         self._failures = 0
+        self._last_picture = -_SOON
         self.state = "connecting"
 
     @property
@@ -142,15 +148,17 @@ class Watch:
                 raise fault
         await self._wait_for_threads()
         capture = self._capture = self._make()
+        began = time.monotonic()
         capture.start()
         try:
             await self._first_picture(capture)
             self._streaming()
-            began = time.monotonic()
             await self._while_it_lives(capture)
         finally:
             self._metrics.source_up.labels(self._name).set(0)
-            if capture.delivered and time.monotonic() - began > _STEADY:
+            if capture.delivered:
+                self._last_picture = capture.last_arrival
+            if capture.delivered and capture.last_arrival - began > _STEADY:
                 self._backoff.reset()
             if not capture.ended:
                 capture.stop()
@@ -172,7 +180,7 @@ class Watch:
             PartFailed: it failed or took too long; ``not_opened`` where nobody knows why.
 
         """
-        live, config = self._address.live, self._config
+        live, config, began = self._address.live, self._config, time.monotonic()
         limit = config.open_timeout + _GRACE if live else None
         if not await self._until(lambda: capture.opened or capture.ended, limit):
             raise self._too_late("opening it", config.open_timeout)
@@ -180,12 +188,21 @@ class Watch:
         if not await self._until(lambda: capture.delivered or capture.ended, limit):
             raise self._too_late("its first picture", config.stall_after)
         if capture.failure:
-            fault = None
-            if capture.failure.reason == "not_opened":
-                fault = await find_fault(self._address, self._config)
-            raise fault or capture.failure
+            raise await self._cause(capture.failure, time.monotonic() - began)
         if not capture.delivered:
             raise PartFailed("it ended before its first picture", reason="ended")
+
+    async def _cause(self, failure: PartFailed, took: float) -> PartFailed:
+        """Find out what nobody said, unless the time that it took says it."""
+        if failure.reason != "not_opened":
+            return failure
+        if self._address.network and took > _PATIENT * self._config.open_timeout:
+            return self._too_late("opening it", self._config.open_timeout)
+        return await find_fault(self._address, self._config) or PartFailed(
+            "it answers, but its video cannot be opened",
+            hint="is it H.264, H.265 or MJPEG? Another stream of the camera may do",
+            reason="no_video",
+        )
 
     async def _while_it_lives(self, capture: Capture) -> None:
         """Stay while frames arrive in time; return at the end of a file.
@@ -262,10 +279,16 @@ class Watch:
             log.warning("camera %s: %s. %s", self._name, error, error.hint)
         if final:
             raise error
-        if error.reason in _WAITED:
-            return
         wait = self._backoff.next()
         if error.reason in _NO_ANSWER:
             await until_it_answers(self._address.host, self._address.port)
-        else:
-            await asyncio.sleep(wait)
+        elif error.reason not in _WAITED:
+            await asyncio.sleep(self._longest(error.reason, wait))
+
+    def _longest(self, reason: str, wait: float) -> float:
+        """Bend a wait: cheap questions may be asked often, wrong passwords must not."""
+        if reason == "auth":
+            return max(wait, self._config.reconnect_max)
+        recently = time.monotonic() - self._last_picture < _SOON
+        cheap = reason == "no_device" or (recently and reason in _ASK_FIRST)
+        return min(wait, _OFTEN) if cheap else wait

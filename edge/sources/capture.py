@@ -35,8 +35,8 @@ class Manner:
     looped: bool = False
     #: 0: the newest frame wins. n: each frame is handed over, at most n unsettled ones at once
     in_hand: int = 0
-    #: capture time of a file's first frame; None: frames are taken when they are read
-    began: datetime | None = None
+    #: tells the capture time of a file's first frame; None: frames are taken when they are read
+    began: Callable[[], datetime] | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +87,7 @@ class Capture:
         self._pace = Pace() if manner.paced else None
         self._room = threading.Semaphore(manner.in_hand) if manner.in_hand else None
         self._played = 0.0  # seconds of a looped file's earlier rounds
+        self._began: datetime | None = None
         self._last_taken: datetime | None = None
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -127,6 +128,7 @@ class Capture:
     def _run(self) -> None:
         try:
             self._reader.open()
+            self._began = self._manner.began() if self._manner.began else None
             self.opened, self.last_arrival = True, time.monotonic()
             self._tell()
             while self._read_through() and self._manner.looped and not self._stopped.is_set():
@@ -172,15 +174,16 @@ class Capture:
             self.settled()
             return False
         self.last_arrival = now
-        if self._manner.began:
-            taken_at = self._manner.began + timedelta(seconds=position)
+        if self._began:
+            taken_at = self._began + timedelta(seconds=position)
         self._put(pixels, taken_at)
         return True
 
     def _put(self, pixels: Pixels, taken_at: datetime) -> None:
         # Ids are made from the capture time: no two frames of a capture may share one.
-        if self._last_taken and taken_at == self._last_taken:
-            taken_at += timedelta(microseconds=1)
+        # (A clock that was set back by more is believed.)
+        if self._last_taken and timedelta() <= self._last_taken - taken_at < timedelta(seconds=1):
+            taken_at = self._last_taken + timedelta(microseconds=1)
         self._last_taken = taken_at
         frame = Frame(pixels=pixels, taken_at=taken_at, source=self.name, subject=self.name)
         with self._lock:

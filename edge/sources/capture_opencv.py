@@ -18,14 +18,15 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # brings the opening of an RTSP stream from 1.9 s to 0.5 s, analyzeduration (µs) to 0.2 s.
 # "nobuffer" is left out on purpose: it throws the first key frame away, and gains nothing where
 # a thread reads all the time.
-_EVERYWHERE = (
+_THOROUGH = (
     "rtsp_transport;tcp|allowed_media_types;video|fpsprobesize;0"
     "|protocol_whitelist;file,pipe,rtp,udp,tcp,rtsp,http"
 )
-_NETWORK = _EVERYWHERE + "|analyzeduration;100000"
+_QUICK = _THOROUGH + "|analyzeduration;100000"
+_USUAL_FPS = 25.0
 _environment = threading.Lock()
 
-os.environ[_OPTIONS] = _NETWORK
+os.environ[_OPTIONS] = _QUICK
 
 
 class Reader(Protocol):
@@ -51,11 +52,6 @@ class Reader(Protocol):
     @property
     def position(self) -> float:
         """Seconds from the stream's start to the frame just grabbed."""
-        ...
-
-    @property
-    def expected_frames(self) -> int:
-        """How many frames a file says to have; 0 where nobody knows."""
         ...
 
     def close(self) -> None:
@@ -93,19 +89,23 @@ class OpenCvReader:
         self._limits = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(open_timeout * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(read_timeout * 1000),
-        ]  # fmt: skip
+            cv2.CAP_PROP_N_THREADS, 1,
+        ] if backend == cv2.CAP_FFMPEG else []  # fmt: skip
         self._capture = cv2.VideoCapture()
 
     def open(self) -> None:
-        limits = list(self._limits)
-        if self._backend == cv2.CAP_FFMPEG:
-            limits += [cv2.CAP_PROP_N_THREADS, 1]
+        self._open(_QUICK if self._network else _THOROUGH)
+        if self._network and not self._capture.get(cv2.CAP_PROP_FRAME_WIDTH):
+            # It began between two key frames and did not announce its size: wait for the next one.
+            self._open(_THOROUGH)
+
+    def _open(self, options: str) -> None:
         # FFmpeg's options come by a variable of the whole process, read when a stream is opened.
         # The lock is not held while opening: a race costs another camera 0.3 s, nothing else.
         with _environment:
-            os.environ[_OPTIONS] = _NETWORK if self._network else _EVERYWHERE
+            os.environ[_OPTIONS] = options
         try:
-            opened = self._capture.open(self._url, self._backend, limits)
+            opened = self._capture.open(self._url, self._backend, self._limits)
         except cv2.error as error:
             raise PartFailed("OpenCV cannot open it", reason="not_opened") from error
         if not opened:
@@ -123,11 +123,12 @@ class OpenCvReader:
 
     @property
     def position(self) -> float:
-        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-
-    @property
-    def expected_frames(self) -> int:
-        return max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        number = self._capture.get(cv2.CAP_PROP_POS_FRAMES) - 1
+        if seconds > 0 or number <= 0:
+            return seconds
+        # a bare stream without timestamps
+        return number / (self._capture.get(cv2.CAP_PROP_FPS) or _USUAL_FPS)
 
     def close(self) -> None:
         self._capture.release()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_SLACK = 0.25
-"""A frame this share of a period early is taken: cameras jitter, and a skipped frame is worse."""
+_SLACK = 0.01
+"""Seconds. A frame that comes so little too early is taken: cameras jitter."""
 _JUMP = 10.0
 """Seconds. A file whose time jumps further than this, or back, is paced from there on anew."""
 
@@ -28,7 +28,7 @@ class Sampling:
     def _is_due(self, at: float) -> bool:
         if self._due is None or at < self._due - 2 * self._period:
             self._due = at  # the first frame, or time went back
-        if at < self._due - _SLACK * self._period:
+        if at < self._due - min(_SLACK, 0.25 * self._period):
             return False
         # On the grid of periods the mean rate is exact; after a gap the grid begins anew.
         late = at - self._due
