@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edge.errors import PartFailed, Rejected
 from edge.parcel import Parcel
+from edge.sinks.keys import checked
 
 MORNING = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 
@@ -30,6 +31,13 @@ def make_parcel(number: int = 1, source: str = "gate", body: bytes = b"", **othe
     return Parcel(**{**values, **other})
 
 
+async def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until something is true that has no event of its own."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 class MemoryStore:
     """A store in memory. Tests shut it, let it refuse keys, or make it slow."""
 
@@ -42,6 +50,8 @@ class MemoryStore:
         self.order: list[str] = []
         #: while set, ``open`` and ``put`` raise it
         self.shut: PartFailed | None = None
+        #: while set, ``put`` raises it, though ``open`` goes well
+        self.full: PartFailed | None = None
         #: key to exception: what ``put`` raises for it
         self.raises: dict[str, Exception] = {}
         #: seconds that a put takes, by source
@@ -57,10 +67,11 @@ class MemoryStore:
     async def put(self, parcel: Parcel) -> None:
         self.tries += 1
         await asyncio.sleep(self.slow.get(parcel.source, 0))
-        if self.shut:
-            raise self.shut
+        if broken := self.shut or self.full:
+            raise broken
         if parcel.key in self.raises:
             raise self.raises[parcel.key]
+        checked(parcel.key)
         kept = self.pictures.setdefault(parcel.key, parcel.body)
         if kept != parcel.body:
             raise Rejected(f"{parcel.key} is there with another content", reason="key_taken")

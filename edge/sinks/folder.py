@@ -132,16 +132,22 @@ class FolderStore:
             return os.open(place, flags, 0o666)  # the service's umask decides who reads it
         except FileNotFoundError:
             # a new day or camera; the folder itself is made by open only: it may be a lost mount
-            self._root.stat()
-            _make_directories(place.parent)
+            _make_directories(place.parent, below=self._root)
             return os.open(place, flags, 0o666)
 
 
-def _make_directories(directory: Path) -> None:
-    """Make a directory and those above it, so that they survive a power cut."""
+def _make_directories(directory: Path, below: Path | None = None) -> None:
+    """Make a directory and those above it, so that they survive a power cut.
+
+    Raises:
+        FileNotFoundError: ``below`` is not there; it is never made.
+
+    """
     if directory.is_dir():
         return
-    _make_directories(directory.parent)
+    if directory == below:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    _make_directories(directory.parent, below)
     directory.mkdir(exist_ok=True)
     sync_directory(directory.parent)
 

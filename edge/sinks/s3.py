@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
@@ -208,7 +208,7 @@ class S3Store:
 
     def _connect(self) -> tuple[_Pool, Minio]:
         config = self._config
-        url = urlsplit(config.endpoint)
+        url = _checked_endpoint(config.endpoint)
         secure = url.scheme == "https"
         try:
             context = ssl.create_default_context(cafile=config.ca_file or None) if secure else None
@@ -234,8 +234,8 @@ class S3Store:
             ) from error
         except ValueError as error:
             raise Fatal(
-                f"store.endpoint ({_bare(config.endpoint)}) or store.region is not usable",
-                hint="expected http://host:port or https://host, without a path",
+                f"store.endpoint ({url.netloc}) or store.region ({config.region}) is not usable",
+                hint="expected http://host:port or https://host, and a region like us-east-1",
             ) from error
         style = "disable" if config.path_style else "enable"
         getattr(client, f"{style}_virtual_style_endpoint")()  # minio has no types for these
@@ -251,6 +251,8 @@ class S3Store:
         if isinstance(error, InvalidResponseError):
             return self._not_s3(error)
         cause, hint = next(words for kind, words in _NETWORK if isinstance(error, kind))
+        if isinstance(error.__cause__, OSError) and error.__cause__.strerror:
+            cause += f" ({error.__cause__.strerror})"
         return PartFailed(f"{self._where} {cause}", hint=hint, reason="store_shut")
 
     def _not_s3(self, error: InvalidResponseError) -> PartFailed | Rejected:
@@ -291,12 +293,12 @@ _NETWORK: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
         ),
     ),
     (
-        http.ConnectTimeoutError,
-        ("does not answer", "is the host up, and does a firewall drop the packets?"),
+        http.NewConnectionError,
+        ("cannot be reached", "is the server running, and are host and port right?"),
     ),
     (
-        http.NewConnectionError,
-        ("refuses connections", "is the server running, and is the port right?"),
+        http.ConnectTimeoutError,
+        ("does not answer", "is the host up, and does a firewall drop the packets?"),
     ),
     (
         http.TimeoutError,
@@ -326,6 +328,17 @@ def _metadata(parcel: Parcel, digest: str) -> dict[str, Any]:
         "source": quote(parcel.source),
         "sha256": digest,
     }
+
+
+def _checked_endpoint(endpoint: str) -> SplitResult:
+    url = urlsplit(endpoint)
+    is_plain = endpoint.removesuffix("/") == f"{url.scheme}://{url.netloc}" and "@" not in endpoint
+    if url.scheme not in {"http", "https"} or not url.hostname or not is_plain:
+        raise Fatal(
+            f"store.endpoint ({_bare(endpoint)}) is not an address of a server",
+            hint="expected http://host:port or https://host, without a path and without keys",
+        )
+    return url
 
 
 def _bare(endpoint: str) -> str:

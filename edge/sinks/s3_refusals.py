@@ -72,6 +72,8 @@ class Refusal:
             return self._clock_is_off(where)
         said = self.code or f"HTTP status {self.status}"
         said += f" ({self.text})" if self.text else ""
+        if encrypts and "kms" in said.lower():  # RGW calls a missing key InvalidAccessKeyId
+            return _encryption(where, said)
         if self.code in _SHUT:
             cause, hint = _SHUT[self.code]
             return PartFailed(f"{where} {cause}: {said}", hint=hint, reason="store_shut")
@@ -79,11 +81,7 @@ class Refusal:
             cause, hint = _BUSY
             return PartFailed(f"{where} {cause}: {said}", hint=hint, reason="store_shut")
         if encrypts:
-            return PartFailed(
-                f"{where} refuses, perhaps because of the encryption asked for: {said}",
-                hint="check store.sse and store.sse_key_id",
-                reason="store_shut",
-            )
+            return _encryption(where, said)
         return Rejected(f"{where} refuses this object: {said}", reason="store_refused")
 
     def _clock_is_off(self, where: str) -> PartFailed:
@@ -94,3 +92,11 @@ class Refusal:
             hint="set the clock of the box (or of the store): is NTP running?",
             reason="store_shut",
         )
+
+
+def _encryption(where: str, said: str) -> PartFailed:
+    return PartFailed(
+        f"{where} refuses, it seems because of the encryption asked for: {said}",
+        hint="check store.sse and store.sse_key_id",
+        reason="store_shut",
+    )

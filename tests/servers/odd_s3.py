@@ -14,7 +14,7 @@ import pytest
 
 @dataclass
 class Answer:
-    """One answer; ``code`` is put into S3's XML."""
+    """One answer; ``code`` is put into S3's XML. Status 0 cuts the connection instead."""
 
     status: int
     code: str = ""
@@ -49,6 +49,9 @@ class OddS3:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 owner.seen.append((self.command, self.path, headers))
                 answer = owner.answer(self.command, self.path, headers)
+                if not answer.status:
+                    self.close_connection = True
+                    return
                 body = b"" if self.command == "HEAD" else answer.content()
                 self.send_response_only(answer.status)
                 for name, value in {"Content-Type": "application/xml", **answer.headers}.items():

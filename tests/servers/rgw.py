@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import secrets
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +20,26 @@ from minio import Minio
 
 from tests.places import need, shared
 
+KMS_KEY = "edge-key"
+SETTINGS = f"""
+# with its cache a gateway waits 30 s for one that was killed, before it makes a bucket
+rgw_cache_enabled = false
+rgw_crypt_s3_kms_backend = testing
+rgw_crypt_s3_kms_encryption_keys = {KMS_KEY}={base64.b64encode(bytes(32)).decode()}
+"""
+
 
 class Rgw:
     """A running gateway. ``kill`` and ``revive`` break and mend it; its objects stay."""
 
     def __init__(self, tool: Path, directory: Path) -> None:
         self._tool, self._directory = tool, directory
+        self._do("start")
+        with (directory / "ceph.conf").open("a") as file:
+            file.write(SETTINGS)
+        os.kill(self._pid(), signal.SIGTERM)
+        while self._is_alive():
+            time.sleep(0.02)
         self._do("start")
         facts = dict(line.split("=", 1) for line in shlex.split(self._do("env").replace("\n", " ")))
         self.endpoint = facts["RGW_ENDPOINT"]
@@ -44,10 +60,13 @@ class Rgw:
         """End the gateway as a crash does. The objects are in another process."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid(), signal.SIGKILL)
+        while self._is_alive():
+            time.sleep(0.005)
 
     def revive(self) -> None:
         """Start the gateway again on its port; nothing happens if it runs."""
-        self._do("start")
+        if not self._is_alive():
+            self._do("start")
 
     def freeze(self) -> None:
         """Make it accept and never answer, until ``thaw``."""
@@ -57,13 +76,6 @@ class Rgw:
         """End what ``freeze`` began."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid(), signal.SIGCONT)
-
-    def configure(self, lines: str) -> None:
-        """Add lines to the gateway's section of ceph.conf and start it anew."""
-        with (self._directory / "ceph.conf").open("a") as file:
-            file.write(lines)
-        self.kill()
-        self.revive()
 
     def add_user(self, name: str) -> tuple[str, str]:
         """Make an account and return its access and secret key."""
@@ -85,6 +97,12 @@ class Rgw:
         self.thaw()
         self._do("stop")
 
+    def _is_alive(self) -> bool:
+        try:
+            return bool(Path(f"/proc/{self._pid()}/cmdline").read_bytes())  # empty: a zombie
+        except FileNotFoundError:
+            return False
+
     def _pid(self) -> int:
         return int((self._directory / "run" / "rgw.main.pid").read_text())
 
@@ -100,19 +118,24 @@ class Rgw:
         return done.stdout
 
 
+_RUNNING = pytest.StashKey[Rgw]()
+
+
 @pytest.fixture(scope="session")
-def rgw() -> Iterator[Rgw]:
-    """One gateway for the whole run; 2 seconds."""
+def rgw(request: pytest.FixtureRequest) -> Rgw:
+    """One gateway for the whole run, for all directories of tests that import this; 3 seconds."""
+    if _RUNNING in request.config.stash:
+        return request.config.stash[_RUNNING]
     for program in ("radosgw", "ceph-mon", "ceph-osd"):
         need(program, "radosgw ceph-mon ceph-osd ceph-common")
+    tool = shared("tools/rgw-dev")
     # its Unix sockets allow a path of 75 characters: not pytest's own directories
     above = Path(tempfile.mkdtemp(prefix="edge-rgw-"))
-    server = Rgw(shared("tools/rgw-dev"), above / "d")
-    try:
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(above)
+    request.config.add_cleanup(lambda: shutil.rmtree(above))
+    server = Rgw(tool, above / "d")
+    request.config.add_cleanup(server.stop)  # the last one added runs first
+    request.config.stash[_RUNNING] = server
+    return server
 
 
 @pytest.fixture

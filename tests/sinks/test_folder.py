@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.config.store import FolderStoreConfig
+from edge.errors import PartFailed, Rejected
+from edge.sinks.folder import FolderStore
+from tests.parts import make_parcel
+from tests.sinks.conftest import fill
+
+
+def folder(path: Path) -> FolderStore:
+    return FolderStore(FolderStoreConfig(kind="folder", path=str(path)))
+
+
+def names(path: Path) -> list[str]:
+    return sorted(name for _, _, found in os.walk(path) for name in found)
+
+
+async def test_what_a_killed_run_left_is_swept_at_open(tmp_path: Path) -> None:
+    old = tmp_path / "out" / "gate" / ".edge-tmp-1a2b3c4d-5e6f7a8b"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"half")
+    await folder(tmp_path / "out").open()
+    assert names(tmp_path / "out") == []
+
+
+async def test_a_picture_without_its_message_gets_it_at_the_next_try(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    await store.open()
+    await store.put(make_parcel())
+    message = next(tmp_path.rglob("*.json"))  # noqa: ASYNC240
+    message.unlink()
+    await store.put(make_parcel())
+    assert message.read_text().startswith("{")
+
+
+async def test_another_message_of_the_same_name_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    store = folder(tmp_path)
+    await store.open()
+    await store.put(make_parcel(key="a/1.jpg"))
+    with pytest.raises(Rejected):
+        await store.put(make_parcel(2, key="a/1.png"))
+    assert names(tmp_path) == ["1.jpg", "1.json"]
+
+
+async def test_a_link_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    store = folder(tmp_path / "out")
+    await store.open()
+    (tmp_path / "out" / "gate").symlink_to(outside)
+    with pytest.raises(Rejected, match="out of the folder"):
+        await store.put(make_parcel())
+    assert names(outside) == []
+
+
+@pytest.mark.parametrize("key", ["x" * 300 + ".jpg", "taken/1.jpg", ".edge-tmp-x/1.jpg"])
+async def test_a_key_that_no_file_can_have_is_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "taken").write_bytes(b"a file, not a directory")
+    store = folder(tmp_path)
+    await store.open()
+    with pytest.raises(Rejected) as refused:
+        await store.put(make_parcel(key=key))
+    assert refused.value.reason == "bad_key"
+    assert names(tmp_path) == ["taken"]
+
+
+async def test_a_full_disk_shuts_the_door_and_leaves_no_half_file(
+    small_disk: Callable[[int], Path],
+) -> None:
+    disk = small_disk(4)
+    store = folder(disk / "out")
+    await store.open()
+    await store.put(make_parcel(1))
+    ballast = fill(disk)
+    with pytest.raises(PartFailed) as shut:
+        await store.put(make_parcel(2, body=bytes(100_000)))
+    assert "full" in shut.value.hint
+    assert names(disk / "out") == ["000001.jpg", "000001.json"]
+    ballast.unlink()
+    await store.put(make_parcel(2, body=bytes(100_000)))
+    assert len(names(disk / "out")) == 4
+
+
+async def test_a_read_only_disk_shuts_the_door(small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(4)
+    store = folder(disk)
+    await store.open()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)  # noqa: ASYNC221
+    for work in (store.put(make_parcel()), store.open()):
+        with pytest.raises(PartFailed) as shut:
+            await work
+        assert "read-only" in shut.value.hint
+
+
+async def test_a_folder_that_is_gone_shuts_the_door_and_is_not_made_by_a_put(
+    tmp_path: Path,
+) -> None:
+    store = folder(tmp_path / "out")
+    await store.open()
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(PartFailed) as shut:
+        await store.put(make_parcel())
+    assert "mounted" in shut.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+async def test_a_file_where_the_folder_should_be_shuts_the_door(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(PartFailed) as shut:
+        await folder(tmp_path / "out").open()
+    assert shut.value.hint
