@@ -119,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage(error: click.ClickException, *, as_json: bool) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
     told = EdgeError(error.format_message(), hint=f"{command or 'edge'} --help", reason="bad_usage")
     show.failure(told, error.exit_code, as_json=as_json)

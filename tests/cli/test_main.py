@@ -158,6 +158,17 @@ def test_wrong_usage_is_two_with_a_hint(
     assert "hint: edge" in capsys.readouterr().err
 
 
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("Usage: edge")
+
+
+def test_a_terminal_that_lacks_a_letter_gets_a_question_mark() -> None:
+    done = edge("config", "reference", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rtsp://?" in done.stdout
+
+
 def test_a_command_whose_module_is_missing_matters_only_when_called(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
