@@ -162,24 +162,22 @@ class _FfmpegWriter:
             raise self._failure() from error
 
     def close(self) -> None:
-        assert self._process.stdin is not None  # noqa: S101
-        try:
-            self._process.stdin.close()
-        except OSError as error:
-            raise self._failure() from error
-        if self._process.wait() != 0:
-            raise self._failure()
+        # Closes its input, reads what it says, and waits for its end.
+        _, said = self._process.communicate()
+        if self._process.returncode != 0:
+            raise self._told(said)
 
     def abort(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
     def _failure(self) -> Fatal:
-        assert self._process.stderr is not None  # noqa: S101
         self._process.kill()
-        said = self._process.stderr.read().decode(errors="replace").strip()
-        last = said.splitlines()[-1] if said else "no reason given"
-        return output_failed(f"ffmpeg could not write the video: {last}")
+        return self._told(self._process.communicate()[1])
+
+    def _told(self, said: bytes) -> Fatal:
+        lines = said.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        return output_failed(f"ffmpeg could not write the video: {lines[-1]}")
 
 
 class _OpenCvWriter:
