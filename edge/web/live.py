@@ -24,6 +24,8 @@ MOST_FPS = 8.0
 """Pictures a second that a preview shows at most."""
 TICK = 1.0
 """Seconds between two states, and between two looks whether a viewer is still there."""
+PAUSE = 0.2
+"""Seconds without a new picture after which the last one is sent again."""
 PATIENCE = 10.0
 """Seconds that a viewer may take to accept one picture."""
 MOST_STREAMS = 32
@@ -118,19 +120,26 @@ class LiveApi:
         return transport is not None and not transport.is_closing() and self._guard.goes_on(request)
 
     async def _pictures(self, source: str) -> AsyncGenerator[bytes, None]:
-        """Yield the newest picture each time there is one, and nothing once a second if not."""
-        shown: str | None = None
+        """Yield the newest picture each time there is one, and nothing once a second if not.
+
+        Browsers draw a picture when the next one begins: the last one before a pause is sent twice.
+        """
+        shown: Parcel | None = None
+        drawn = True
         loop = asyncio.get_running_loop()
         while True:
-            parcel = await self._view.next_parcel(source, shown, TICK)
+            wait = TICK if drawn else PAUSE
+            parcel = await self._view.next_parcel(source, shown.id if shown else None, wait)
             began = loop.time()
-            if parcel is None or parcel.id == shown:
+            if parcel is not None and (shown is None or parcel.id != shown.id):
+                shown, drawn = parcel, False
+                yield _part(shown)
+                await asyncio.sleep(max(0.0, began + 1 / MOST_FPS - loop.time()))
+            elif shown is not None and not drawn:
+                drawn = True
+                yield _part(shown)
+            else:
                 yield b""
-                continue
-            shown = parcel.id
-            yield _part(parcel)
-            del parcel
-            await asyncio.sleep(max(0.0, began + 1 / MOST_FPS - loop.time()))
 
     def _known(self, request: web.Request) -> str:
         source = request.match_info["source"]
@@ -165,7 +174,6 @@ class _Seats:
 
 
 def _part(parcel: Parcel) -> bytes:
-    # The next boundary is sent at once: a browser shows a picture when it has seen its end.
     head = (
         f"Content-Type: {parcel.content_type}\r\nContent-Length: {len(parcel.body)}\r\n"
         f"X-Taken-At: {parcel.taken_at.isoformat(timespec='milliseconds')}\r\n\r\n"

@@ -138,6 +138,11 @@ class FakeBox:
         self._newest: dict[str, Parcel] = {}
         self._new = asyncio.Condition()
 
+    def change(self, part: str, **facts: Any) -> None:
+        """Change some facts of ``safe`` or ``sending``."""
+        part_facts: dict[str, Any] = self.facts[part]  # type: ignore[literal-required]
+        part_facts.update(facts)
+
     def status(self) -> BoxStatus:
         facts = copy.deepcopy(self.facts)
         for source in facts["seeing"]:

@@ -36,7 +36,6 @@ def raw(site: Site, request: bytes) -> bytes:
     port = int(site.url.rstrip("/").rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
         peer.sendall(request)
-        peer.shutdown(socket.SHUT_WR)
         answer = b""
         while chunk := peer.recv(65536):
             answer += chunk
@@ -44,14 +43,14 @@ def raw(site: Site, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("path", GUARDED)
-async def test_nothing_is_told_without_the_token(locked: Site, path: str):
+async def test_nothing_is_told_without_the_token(locked: Site, path: str) -> None:
     async with locked.client.get(locked.at(path)) as answer:
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
         assert (await answer.json())["error"]["code"] == "unauthorised"
 
 
-async def test_nothing_is_taken_without_the_token(locked: Site):
+async def test_nothing_is_taken_without_the_token(locked: Site) -> None:
     async with locked.client.post(locked.at("/v1/images"), data=b"\xff\xd8") as answer:
         assert answer.status == 401
     async with locked.client.post(locked.at("/v1/commands/source.remove"), json={}) as answer:
@@ -60,14 +59,14 @@ async def test_nothing_is_taken_without_the_token(locked: Site):
 
 
 @pytest.mark.parametrize("path", ["/v1/status", "/v1/sources", "/metrics", "/"])
-async def test_the_token_opens_everything(locked: Site, path: str):
+async def test_the_token_opens_everything(locked: Site, path: str) -> None:
     async with locked.client.get(locked.at(path), headers=BEARER) as answer:
         assert answer.status == 200
 
 
 async def test_whether_it_lives_is_told_to_everybody_and_why_not_to_those_with_the_token(
     locked: Site,
-):
+) -> None:
     locked.box.readiness = (False, ["the engine is down"])
     async with locked.client.get(locked.at("/readyz")) as answer:
         assert answer.status == 503
@@ -76,7 +75,7 @@ async def test_whether_it_lives_is_told_to_everybody_and_why_not_to_those_with_t
         assert (await answer.json())["reasons"] == ["the engine is down"]
 
 
-async def test_a_browser_is_asked_to_sign_in_and_the_form_tells_no_version(locked: Site):
+async def test_a_browser_is_asked_to_sign_in_and_the_form_tells_no_version(locked: Site) -> None:
     async with locked.client.get(locked.at("/")) as answer:
         text = await answer.text()
     assert str(answer.url).endswith("/sign-in")
@@ -84,7 +83,9 @@ async def test_a_browser_is_asked_to_sign_in_and_the_form_tells_no_version(locke
     assert locked.box.facts["box"]["node"] not in text
 
 
-async def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(locked: Site):
+async def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(
+    locked: Site,
+) -> None:
     form = {"token": TOKEN}
     async with locked.client.post(
         locked.at("/sign-in"), data=form, allow_redirects=False
@@ -98,7 +99,7 @@ async def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use
         assert answer.status == 200
 
 
-async def test_signing_out_ends_the_session_for_good(locked: Site):
+async def test_signing_out_ends_the_session_for_good(locked: Site) -> None:
     await locked.client.post(locked.at("/sign-in"), data={"token": TOKEN})
     stolen = {cookie.key: cookie.value for cookie in locked.client.cookie_jar}
     assert stolen
@@ -107,7 +108,7 @@ async def test_signing_out_ends_the_session_for_good(locked: Site):
         assert answer.status == 401
 
 
-async def test_signing_out_ends_the_streams_of_the_session(locked: Site):
+async def test_signing_out_ends_the_streams_of_the_session(locked: Site) -> None:
     await locked.client.post(locked.at("/sign-in"), data={"token": TOKEN})
     async with locked.client.get(locked.at("/v1/stream")) as stream:
         assert stream.status == 200
@@ -120,7 +121,7 @@ async def test_signing_out_ends_the_streams_of_the_session(locked: Site):
 @pytest.mark.parametrize("way", ["header", "form"])
 async def test_guessing_is_slowed_down_and_then_even_the_right_token_has_to_wait(
     locked: Site, way: str
-):
+) -> None:
     async def attempt(token: str) -> int:
         if way == "header":
             headers = {"Authorization": f"Bearer {token}"}
@@ -137,7 +138,7 @@ async def test_guessing_is_slowed_down_and_then_even_the_right_token_has_to_wait
     assert await attempt(TOKEN) == 429
 
 
-async def test_a_session_is_not_slowed_down_by_somebody_who_guesses(locked: Site):
+async def test_a_session_is_not_slowed_down_by_somebody_who_guesses(locked: Site) -> None:
     await locked.client.post(locked.at("/sign-in"), data={"token": TOKEN})
     wrong = {"Authorization": "Bearer wrong"}
     for _ in range(FREE_TRIES + 2):
@@ -151,7 +152,7 @@ async def test_a_session_is_not_slowed_down_by_somebody_who_guesses(locked: Site
     "host",
     ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil", "[::1", "a b", "10.0.0.1"],
 )
-async def test_a_name_that_is_not_ours_is_refused(site: Site, host: str):
+async def test_a_name_that_is_not_ours_is_refused(site: Site, host: str) -> None:
     async with site.client.get(site.at("/healthz"), headers={"Host": host}) as answer:
         assert answer.status == 421
         assert "allowed_hosts" in (await answer.json())["error"]["hint"]
@@ -160,7 +161,7 @@ async def test_a_name_that_is_not_ours_is_refused(site: Site, host: str):
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:1", "127.0.0.1:99", "[::1]:80", "Box.Local."]
 )
-async def test_our_names_are_taken_with_any_port_and_case(open_site: Open, host: str):
+async def test_our_names_are_taken_with_any_port_and_case(open_site: Open, host: str) -> None:
     site = await open_site(allowed_hosts=("box.local",))
     async with site.client.get(site.at("/healthz"), headers={"Host": host}) as answer:
         assert answer.status == 200
@@ -178,7 +179,7 @@ async def test_our_names_are_taken_with_any_port_and_case(open_site: Open, host:
 )
 async def test_a_post_that_another_site_made_the_browser_send_is_refused(
     site: Site, headers: dict[str, str]
-):
+) -> None:
     for path in ("/v1/images", "/v1/commands/source.remove", "/sign-in"):
         async with site.client.post(site.at(path), data=b"x", headers=headers) as answer:
             assert answer.status == 403
@@ -186,7 +187,9 @@ async def test_a_post_that_another_site_made_the_browser_send_is_refused(
     assert site.box.commands == []
 
 
-async def test_a_picture_cannot_be_embedded_by_another_site_but_the_page_can_be_linked(site: Site):
+async def test_a_picture_cannot_be_embedded_by_another_site_but_the_page_can_be_linked(
+    site: Site,
+) -> None:
     image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
     async with site.client.get(site.at("/live/gate.mjpg"), headers=image) as answer:
         assert answer.status == 403
@@ -199,7 +202,7 @@ async def test_a_picture_cannot_be_embedded_by_another_site_but_the_page_can_be_
         assert answer.status == 200
 
 
-async def test_our_own_page_may_post(site: Site):
+async def test_our_own_page_may_post(site: Site) -> None:
     for headers in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": site.url.rstrip("/")}):
         async with site.client.post(
             site.at("/v1/commands/source.enable"), json={"name": "gate"}, headers=headers
@@ -210,7 +213,7 @@ async def test_our_own_page_may_post(site: Site):
 @pytest.mark.parametrize("path", ["/", "/healthz", "/v1/status", "/nothing", "/v1/stream"])
 async def test_every_answer_carries_the_security_headers_and_names_no_library(
     site: Site, path: str
-):
+) -> None:
     async with site.client.get(site.at(path)) as answer:
         headers = answer.headers
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
@@ -238,7 +241,7 @@ async def test_every_answer_carries_the_security_headers_and_names_no_library(
 )
 async def test_a_request_that_is_not_http_is_refused_and_learns_nothing(
     site: Site, request_bytes: bytes, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     answer = await asyncio.to_thread(raw, site, request_bytes)
     assert b" 200 " not in answer.partition(b"\r\n")[0]
     assert b"aiohttp" not in answer.lower()
@@ -246,12 +249,12 @@ async def test_a_request_that_is_not_http_is_refused_and_learns_nothing(
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
-async def test_http_1_0_without_a_host_is_refused(site: Site):
+async def test_http_1_0_without_a_host_is_refused(site: Site) -> None:
     answer = await asyncio.to_thread(raw, site, b"GET /healthz HTTP/1.0\r\n\r\n")
     assert b" 421 " in answer.partition(b"\r\n")[0]
 
 
-async def test_a_method_that_does_not_fit_is_405_and_says_which_do(site: Site):
+async def test_a_method_that_does_not_fit_is_405_and_says_which_do(site: Site) -> None:
     for method, path, allowed in (
         ("DELETE", "/v1/images", {"POST"}),
         ("POST", "/healthz", {"GET", "HEAD"}),
@@ -263,14 +266,14 @@ async def test_a_method_that_does_not_fit_is_405_and_says_which_do(site: Site):
             assert set(answer.headers["Allow"].split(",")) == allowed
 
 
-async def test_an_address_that_is_not_there_is_404_in_json(site: Site):
+async def test_an_address_that_is_not_there_is_404_in_json(site: Site) -> None:
     async with site.client.get(site.at("/v2/nothing")) as answer:
         assert answer.status == 404
         assert (await answer.json())["error"]["code"] == "not_found"
 
 
 @given(st.text(max_size=60))
-def test_any_host_header_is_read_without_a_crash_and_only_loopback_counts(header: str):
+def test_any_host_header_is_read_without_a_crash_and_only_loopback_counts(header: str) -> None:
     name = host_name(header)
     assert name == name.lower()
     if is_loopback(name):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,7 +13,7 @@ from tests.web.parts import parcel, seeing
 
 
 async def next_part(stream: aiohttp.StreamReader) -> bytes:
-    """Read one picture of a multipart stream."""
+    """Read one part of a multipart stream."""
     length = 0
     async with asyncio.timeout(10):
         while (line := (await stream.readline()).strip()) or not length:
@@ -22,52 +23,59 @@ async def next_part(stream: aiohttp.StreamReader) -> bytes:
         return await stream.readexactly(length)
 
 
+async def other_than(seen: bytes, stream: aiohttp.StreamReader) -> bytes:
+    """Read parts until one shows another picture: before a pause the last one comes twice."""
+    while (shown := await next_part(stream)) == seen:
+        pass
+    return shown
+
+
 async def until_viewers(site: Site, number: int) -> None:
     async with asyncio.timeout(10):
         while site.box.metrics.viewers._value.get() != number:  # noqa: ASYNC110 (a gauge)
             await asyncio.sleep(0.02)
 
 
-async def test_a_preview_shows_each_redacted_picture_as_it_is_made(site: Site):
+async def test_a_preview_shows_each_redacted_picture_as_it_is_made(site: Site) -> None:
     first, second = parcel(1), parcel(2)
     await site.box.show(first)
     async with site.client.get(site.at("/live/gate.mjpg")) as answer:
         assert answer.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=picture"
         assert await next_part(answer.content) == first.body
         await site.box.show(second)
-        assert await next_part(answer.content) == second.body
+        assert await other_than(first.body, answer.content) == second.body
 
 
-async def test_a_picture_is_shown_as_soon_as_it_is_whole(site: Site):
+async def test_the_last_picture_before_a_pause_is_sent_twice_so_that_browsers_draw_it(
+    site: Site,
+) -> None:
     await site.box.show(parcel(1))
     async with site.client.get(site.at("/live/gate.mjpg")) as answer:
-        await next_part(answer.content)
-        async with asyncio.timeout(5):
-            assert await answer.content.readline() == b"\r\n"
-            assert await answer.content.readline() == b"--picture\r\n"
+        assert await next_part(answer.content) == await next_part(answer.content)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(answer.content.readexactly(100), 3 * live.PAUSE)
 
 
-async def test_a_preview_skips_what_a_viewer_has_missed(site: Site):
-    await site.box.show(parcel(1))
+async def test_a_preview_skips_what_a_viewer_has_missed(site: Site) -> None:
     async with site.client.get(site.at("/live/gate.mjpg")) as answer:
-        await next_part(answer.content)
-        for number in range(2, 30):
+        for number in range(30):
             await site.box.show(parcel(number, body=b"picture %d" % number))
-        shown = await next_part(answer.content)
-        if shown != b"picture 29":
-            assert await next_part(answer.content) == b"picture 29"
+        seen = [await next_part(answer.content)]
+        while seen[-1] != b"picture 29":
+            seen.append(await next_part(answer.content))
+    assert len(set(seen)) <= 3
 
 
-async def test_a_preview_does_not_show_more_pictures_a_second_than_it_may(site: Site):
+async def test_a_preview_does_not_show_more_pictures_a_second_than_it_may(site: Site) -> None:
     async with site.client.get(site.at("/live/gate.mjpg")) as answer:
-        began = asyncio.get_running_loop().time()
+        began, seen = asyncio.get_running_loop().time(), b""
         for number in range(4):
             await site.box.show(parcel(number, body=b"x%d" % number))
-            await next_part(answer.content)
+            seen = await other_than(seen, answer.content)
         assert asyncio.get_running_loop().time() - began >= 3 / live.MOST_FPS - 0.05
 
 
-async def test_only_so_many_may_watch_and_a_place_is_free_again_at_once(open_site: Open):
+async def test_only_so_many_may_watch_and_a_place_is_free_again_at_once(open_site: Open) -> None:
     site = await open_site(max_viewers=1)
     await site.box.show(parcel(1))
     async with site.client.get(site.at("/live/gate.mjpg")) as answer:
@@ -83,13 +91,15 @@ async def test_only_so_many_may_watch_and_a_place_is_free_again_at_once(open_sit
         assert answer.status == 200
 
 
-async def test_no_preview_at_all_where_nobody_may_watch(open_site: Open):
+async def test_no_preview_at_all_where_nobody_may_watch(open_site: Open) -> None:
     site = await open_site(max_viewers=0)
     async with site.client.get(site.at("/live/gate.mjpg")) as answer:
         assert answer.status == 503
 
 
-async def test_a_viewer_that_does_not_read_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch):
+async def test_a_viewer_that_does_not_read_is_let_go(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(live, "PATIENCE", 0.3)
     port = int(site.url.rstrip("/").rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
@@ -104,7 +114,7 @@ async def test_a_viewer_that_does_not_read_is_let_go(site: Site, monkeypatch: py
     writer.close()
 
 
-async def test_the_latest_picture_says_when_it_was_taken(site: Site):
+async def test_the_latest_picture_says_when_it_was_taken(site: Site) -> None:
     shown = parcel(1)
     await site.box.show(shown)
     async with site.client.get(site.at("/live/gate/latest")) as answer:
@@ -118,19 +128,19 @@ async def test_the_latest_picture_says_when_it_was_taken(site: Site):
         assert answer.status == 304
 
 
-async def test_a_source_without_a_picture_has_words_instead(site: Site):
+async def test_a_source_without_a_picture_has_words_instead(site: Site) -> None:
     async with site.client.get(site.at("/live/gate/latest")) as answer:
         assert answer.status == 404
         assert (await answer.json())["error"]["code"] == "no_picture"
 
 
 @pytest.mark.parametrize("path", ["/live/nobody.mjpg", "/live/nobody/latest", "/live/..%2f/latest"])
-async def test_a_source_that_is_not_there_is_404(site: Site, path: str):
+async def test_a_source_that_is_not_there_is_404(site: Site, path: str) -> None:
     async with site.client.get(site.at(path)) as answer:
         assert answer.status == 404
 
 
-async def test_a_source_may_have_any_name(site: Site):
+async def test_a_source_may_have_any_name(site: Site) -> None:
     name = "Tor 3/östlich <b>"
     site.box.facts["seeing"] = [seeing(name)]
     shown = parcel(1, name)
@@ -143,8 +153,8 @@ async def test_a_source_may_have_any_name(site: Site):
         assert await answer.read() == shown.body
 
 
-async def test_the_stream_tells_the_state_once_a_second(site: Site):
-    states = []
+async def test_the_stream_tells_the_state_once_a_second(site: Site) -> None:
+    states: list[dict[str, Any]] = []
     async with site.client.get(site.at("/v1/stream")) as answer:
         assert answer.content_type == "text/event-stream"
         async with asyncio.timeout(10):
@@ -156,14 +166,14 @@ async def test_the_stream_tells_the_state_once_a_second(site: Site):
     assert [state["overall"]["state"] for state in states] == ["ok", "failed"]
 
 
-async def test_the_stream_of_the_page_carries_its_own_markup(site: Site):
+async def test_the_stream_of_the_page_carries_its_own_markup(site: Site) -> None:
     async with site.client.get(site.at("/v1/stream?page")) as answer, asyncio.timeout(10):
         while not (line := await answer.content.readline()).startswith(b"data: "):
             pass
     assert "Is it safe?" in json.loads(line[6:])["main"]
 
 
-async def test_a_stop_ends_every_stream(site: Site):
+async def test_a_stop_ends_every_stream(site: Site) -> None:
     async with (
         site.client.get(site.at("/v1/stream")) as states,
         site.client.get(site.at("/live/gate.mjpg")) as pictures,

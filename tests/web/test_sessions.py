@@ -19,7 +19,7 @@ class Clock:
         return self.now
 
 
-def test_a_session_holds_until_it_is_closed():
+def test_a_session_holds_until_it_is_closed() -> None:
     sessions = Sessions()
     session = sessions.open()
     assert sessions.holds(session)
@@ -27,12 +27,12 @@ def test_a_session_holds_until_it_is_closed():
     assert not sessions.holds(session)
 
 
-def test_a_session_that_nobody_was_given_does_not_hold():
+def test_a_session_that_nobody_was_given_does_not_hold() -> None:
     assert not Sessions().holds("")
     assert not Sessions().holds("\udcff")
 
 
-def test_a_session_ends_when_it_is_not_used_and_each_use_prolongs_it():
+def test_a_session_ends_when_it_is_not_used_and_each_use_prolongs_it() -> None:
     clock = Clock()
     sessions = Sessions(clock)
     session = sessions.open()
@@ -44,7 +44,7 @@ def test_a_session_ends_when_it_is_not_used_and_each_use_prolongs_it():
     assert not sessions.holds(session)
 
 
-def test_the_session_unused_for_longest_gives_way():
+def test_the_session_unused_for_longest_gives_way() -> None:
     sessions = Sessions()
     first, second = sessions.open(), sessions.open()
     sessions.holds(first)
@@ -54,7 +54,7 @@ def test_the_session_unused_for_longest_gives_way():
     assert not sessions.holds(second)
 
 
-def test_failures_make_a_peer_wait_longer_and_longer_up_to_a_minute():
+def test_failures_make_a_peer_wait_longer_and_longer_up_to_a_minute() -> None:
     clock = Clock()
     slow = Slowdown(clock)
     for _ in range(FREE_TRIES - 1):
@@ -71,14 +71,14 @@ def test_failures_make_a_peer_wait_longer_and_longer_up_to_a_minute():
     assert slow.wait("10.0.0.1") == 0
 
 
-def test_one_who_guesses_does_not_hold_up_another():
+def test_one_who_guesses_does_not_hold_up_another() -> None:
     slow = Slowdown(Clock())
     for _ in range(20):
         slow.failed("10.0.0.1")
     assert slow.wait("10.0.0.2") == 0
 
 
-def test_a_host_cannot_dodge_by_another_address_of_its_network():
+def test_a_host_cannot_dodge_by_another_address_of_its_network() -> None:
     slow = Slowdown(Clock())
     for number in range(20):
         slow.failed(f"2001:db8:0:1::{number:x}")
@@ -86,7 +86,7 @@ def test_a_host_cannot_dodge_by_another_address_of_its_network():
     assert slow.wait("2001:db8:0:2::1") == 0
 
 
-def test_the_right_token_forgives():
+def test_the_right_token_forgives() -> None:
     slow = Slowdown(Clock())
     for _ in range(20):
         slow.failed("10.0.0.1")
@@ -94,7 +94,7 @@ def test_the_right_token_forgives():
     assert slow.wait("10.0.0.1") == 0
 
 
-def test_what_is_remembered_of_guessers_is_bounded():
+def test_what_is_remembered_of_guessers_is_bounded() -> None:
     slow = Slowdown(Clock())
     for number in range(MOST_PEERS + 10):
         slow.failed(f"peer-{number}")

@@ -27,7 +27,9 @@ async def post(site: Site, body: Any = PICTURE, **headers: str) -> tuple[int, An
         return answer.status, answer.headers, await answer.json()
 
 
-async def test_a_picture_becomes_a_job_and_the_job_becomes_a_redacted_picture(working: Site):
+async def test_a_picture_becomes_a_job_and_the_job_becomes_a_redacted_picture(
+    working: Site,
+) -> None:
     status, headers, job = await post(working)
     assert status == 202
     assert headers["Location"] == f"/v1/jobs/{job['id']}"
@@ -43,7 +45,7 @@ async def test_a_picture_becomes_a_job_and_the_job_becomes_a_redacted_picture(wo
     assert body != PICTURE
 
 
-async def test_a_form_is_read_like_a_picture(working: Site):
+async def test_a_form_is_read_like_a_picture(working: Site) -> None:
     form = aiohttp.FormData()
     form.add_field("note", "from the gate")
     form.add_field("image", PICTURE, filename="../../etc/gate 1.jpg", content_type="image/jpeg")
@@ -64,7 +66,7 @@ async def test_a_form_is_read_like_a_picture(working: Site):
 )
 async def test_a_form_has_exactly_one_picture(
     site: Site, fields: list[str], status: int, code: str
-):
+) -> None:
     form = aiohttp.FormData(default_to_multipart=True)
     form.add_field("note", "x")
     for name in fields:
@@ -77,13 +79,13 @@ async def test_a_form_has_exactly_one_picture(
     "kind",
     ["multipart/form-data", "multipart/form-data; boundary=x", "multipart/form-data; boundary="],
 )
-async def test_a_broken_form_is_refused_and_does_not_hang(site: Site, kind: str):
+async def test_a_broken_form_is_refused_and_does_not_hang(site: Site, kind: str) -> None:
     status, _, body = await post(site, b"no boundary here", **{"Content-Type": kind})
     assert status in (400, 422)
     assert body["error"]["code"]
 
 
-async def test_a_reference_to_a_bucket_says_clearly_that_it_comes_later(site: Site):
+async def test_a_reference_to_a_bucket_says_clearly_that_it_comes_later(site: Site) -> None:
     async with site.client.post(
         site.at("/v1/images"), json={"bucket": "in", "key": "a.jpg"}
     ) as answer:
@@ -93,18 +95,20 @@ async def test_a_reference_to_a_bucket_says_clearly_that_it_comes_later(site: Si
         assert answer.status == 422
 
 
-async def test_what_is_not_a_picture_is_415_and_says_what_is_taken(site: Site):
+async def test_what_is_not_a_picture_is_415_and_says_what_is_taken(site: Site) -> None:
     status, headers, _ = await post(site, b"hello", **{"Content-Type": "text/plain"})
     assert status == 415
     assert "image/*" in headers["Accept-Post"]
 
 
-async def test_an_empty_body_is_422(site: Site):
+async def test_an_empty_body_is_422(site: Site) -> None:
     status, _, body = await post(site, b"")
     assert (status, body["error"]["code"]) == (422, "empty")
 
 
-async def test_a_body_that_says_that_it_is_too_large_is_refused_before_it_is_read(open_site: Open):
+async def test_a_body_that_says_that_it_is_too_large_is_refused_before_it_is_read(
+    open_site: Open,
+) -> None:
     site = await open_site(max_upload=100_000)
     port = int(site.url.rstrip("/").rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -118,7 +122,7 @@ async def test_a_body_that_says_that_it_is_too_large_is_refused_before_it_is_rea
     await writer.wait_closed()
 
 
-async def test_a_client_that_waits_is_told_to_go_on(working: Site):
+async def test_a_client_that_waits_is_told_to_go_on(working: Site) -> None:
     port = int(working.url.rstrip("/").rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
@@ -133,7 +137,7 @@ async def test_a_client_that_waits_is_told_to_go_on(working: Site):
     await writer.wait_closed()
 
 
-async def test_a_body_that_grows_too_large_while_it_comes_is_413(open_site: Open):
+async def test_a_body_that_grows_too_large_while_it_comes_is_413(open_site: Open) -> None:
     site = await open_site(max_upload=100_000)
 
     async def chunks() -> Any:
@@ -145,7 +149,7 @@ async def test_a_body_that_grows_too_large_while_it_comes_is_413(open_site: Open
     assert "max_upload" in body["error"]["hint"]
 
 
-async def test_the_largest_allowed_picture_is_taken(open_site: Open):
+async def test_the_largest_allowed_picture_is_taken(open_site: Open) -> None:
     site = await open_site(max_upload=len(PICTURE))
     assert (await post(site))[0] == 202
     form = aiohttp.FormData()
@@ -154,7 +158,9 @@ async def test_the_largest_allowed_picture_is_taken(open_site: Open):
         assert answer.status == 202
 
 
-async def test_a_sender_that_stops_in_the_middle_leaves_no_job_and_frees_its_room(site: Site):
+async def test_a_sender_that_stops_in_the_middle_leaves_no_job_and_frees_its_room(
+    site: Site,
+) -> None:
     port = int(site.url.rstrip("/").rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as peer:
         peer.sendall(
@@ -167,30 +173,32 @@ async def test_a_sender_that_stops_in_the_middle_leaves_no_job_and_frees_its_roo
     assert (await post(site))[0] == 202
 
 
-async def test_the_same_picture_twice_is_one_job(site: Site):
+async def test_the_same_picture_twice_is_one_job(site: Site) -> None:
     first, second = await post(site), await post(site)
     assert first[2]["id"] == second[2]["id"]
     assert site.box.jobs.status().counts["taken"] == 1
 
 
-async def test_another_idempotency_key_is_another_job(site: Site):
+async def test_another_idempotency_key_is_another_job(site: Site) -> None:
     ids = {(await post(site, **{"Idempotency-Key": key}))[2]["id"] for key in ("a", "b", "a")}
     assert len(ids) == 2
 
 
-async def test_a_key_that_came_with_another_picture_is_a_conflict(site: Site):
+async def test_a_key_that_came_with_another_picture_is_a_conflict(site: Site) -> None:
     await post(site, **{"Idempotency-Key": "a"})
     status, _, body = await post(site, drawing(2), **{"Idempotency-Key": "a"})
     assert (status, body["error"]["code"]) == (409, "key_reused")
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "two words", "ä"])
-async def test_a_key_that_cannot_be_one_is_refused(site: Site, key: str):
+async def test_a_key_that_cannot_be_one_is_refused(site: Site, key: str) -> None:
     status, _, _ = await post(site, **{"Idempotency-Key": key})
     assert status == 400
 
 
-async def test_when_too_many_wait_the_next_is_503_and_told_when_to_come_back(open_site: Open):
+async def test_when_too_many_wait_the_next_is_503_and_told_when_to_come_back(
+    open_site: Open,
+) -> None:
     site = await open_site(FakeBox(JobsConfig(max_waiting=2)))
     for number in range(2):
         assert (await post(site, drawing(number)))[0] == 202
@@ -199,7 +207,7 @@ async def test_when_too_many_wait_the_next_is_503_and_told_when_to_come_back(ope
     assert int(headers["Retry-After"]) >= 1
 
 
-async def test_a_job_that_is_not_done_yet_has_no_picture_yet(site: Site):
+async def test_a_job_that_is_not_done_yet_has_no_picture_yet(site: Site) -> None:
     _, _, job = await post(site)
     async with site.client.get(site.at(job["links"]["image"])) as answer:
         assert answer.status == 202
@@ -207,19 +215,19 @@ async def test_a_job_that_is_not_done_yet_has_no_picture_yet(site: Site):
         assert (await answer.json())["state"] == "queued"
 
 
-async def test_a_wait_ends_with_the_job_or_with_the_time(site: Site):
+async def test_a_wait_ends_with_the_job_or_with_the_time(site: Site) -> None:
     _, headers, _ = await post(site)
     async with site.client.get(site.at(headers["Location"] + "?wait=0.05")) as answer:
         assert (await answer.json())["state"] == "queued"
 
 
 @pytest.mark.parametrize("wait", ["-1", "soon", "nan", "inf"])
-async def test_a_wait_that_is_no_time_is_refused(site: Site, wait: str):
+async def test_a_wait_that_is_no_time_is_refused(site: Site, wait: str) -> None:
     async with site.client.get(site.at(f"/v1/jobs/x?wait={wait}")) as answer:
         assert answer.status == 400
 
 
-async def test_a_job_that_died_says_why_and_has_no_picture_ever(site: Site):
+async def test_a_job_that_died_says_why_and_has_no_picture_ever(site: Site) -> None:
     worker = asyncio.create_task(
         site.box.work(Outcome.REJECTED, "damaged: the JPEG ends in the middle")
     )
@@ -234,7 +242,7 @@ async def test_a_job_that_died_says_why_and_has_no_picture_ever(site: Site):
     worker.cancel()
 
 
-async def test_a_result_that_is_no_longer_kept_is_410_and_says_where_it_is(open_site: Open):
+async def test_a_result_that_is_no_longer_kept_is_410_and_says_where_it_is(open_site: Open) -> None:
     site = await open_site(FakeBox(JobsConfig(keep_bytes=1)))
     worker = asyncio.create_task(site.box.work())
     _, headers, job = await post(site)
@@ -249,12 +257,12 @@ async def test_a_result_that_is_no_longer_kept_is_410_and_says_where_it_is(open_
 @pytest.mark.parametrize(
     "path", ["/v1/jobs/nothing", "/v1/jobs/nothing/image", "/v1/jobs/x?wait=1"]
 )
-async def test_a_job_that_nobody_knows_is_404(site: Site, path: str):
+async def test_a_job_that_nobody_knows_is_404(site: Site, path: str) -> None:
     async with site.client.get(site.at(path)) as answer:
         assert answer.status == 404
 
 
-async def test_a_result_can_be_asked_for_again_and_in_parts(working: Site):
+async def test_a_result_can_be_asked_for_again_and_in_parts(working: Site) -> None:
     _, headers, job = await post(working)
     async with working.client.get(working.at(headers["Location"] + "?wait=10")):
         pass
@@ -283,14 +291,14 @@ async def test_a_result_can_be_asked_for_again_and_in_parts(working: Site):
             assert len(await answer.read()) == len(whole)
 
 
-async def test_a_box_that_stops_takes_no_more_uploads(site: Site):
+async def test_a_box_that_stops_takes_no_more_uploads(site: Site) -> None:
     await site.box.jobs.close()
     status, headers, body = await post(site)
     assert (status, body["error"]["code"]) == (503, "stopping")
     assert "Retry-After" in headers
 
 
-def test_bodies_under_way_are_bounded_together_and_one_always_fits():
+def test_bodies_under_way_are_bounded_together_and_one_always_fits() -> None:
     intake = Intake(100)
     with intake.hold(1000), pytest.raises(TryLater), intake.hold(1):
         pass
@@ -301,7 +309,7 @@ def test_bodies_under_way_are_bounded_together_and_one_always_fits():
 
 
 @given(st.text(max_size=300))
-def test_any_file_name_becomes_harmless(name: str):
+def test_any_file_name_becomes_harmless(name: str) -> None:
     safe = safe_name(name)
     assert len(safe) <= 100
     assert not set(safe) & set('/\\<>"&\x00\n\r')

@@ -16,89 +16,88 @@ def sending(**facts: Any) -> Any:
     return is_it_sending({**well()["sending"], **facts})  # type: ignore[typeddict-item]
 
 
-def test_a_box_with_which_nothing_is_wrong_is_well():
+def test_a_box_with_which_nothing_is_wrong_is_well() -> None:
     verdict = judge(well())
-    assert verdict["overall"] == {"state": "ok", "reasons": []}
-    assert [verdict[part]["word"] for part in ("safe", "seeing", "sending")] == [  # type: ignore[literal-required]
-        "Yes, safe",
-        "Yes, seeing",
-        "Yes, sending",
-    ]
+    assert verdict["overall"]["state"] == "ok"
+    assert verdict["overall"]["reasons"] == []
+    assert verdict["safe"]["word"] == "Yes, safe"
+    assert verdict["seeing"]["word"] == "Yes, seeing"
+    assert verdict["sending"]["word"] == "Yes, sending"
 
 
-def test_without_an_engine_the_answer_is_shut_and_red_and_says_why():
+def test_without_an_engine_the_answer_is_shut_and_red_and_says_why() -> None:
     answer = safe(blurring=False, reason="the model file is damaged", hint="Pull it again.")
     assert (answer["state"], answer["word"]) == ("failed", "Shut")
     assert "the model file is damaged" in answer["text"]
     assert answer["hint"] == "Pull it again."
 
 
-def test_safe_mode_is_never_called_well():
+def test_safe_mode_is_never_called_well() -> None:
     assert safe(safe_mode=True, engine="builtin")["state"] == "degraded"
 
 
-def test_a_shut_engine_in_safe_mode_is_shut():
+def test_a_shut_engine_in_safe_mode_is_shut() -> None:
     assert safe(safe_mode=True, blurring=False)["state"] == "failed"
 
 
-def test_an_engine_that_is_not_as_configured_is_a_doubt():
+def test_an_engine_that_is_not_as_configured_is_a_doubt() -> None:
     assert safe(reason="tensorrt is not there")["state"] == "degraded"
 
 
-def test_one_stalled_camera_of_two_is_named():
+def test_one_stalled_camera_of_two_is_named() -> None:
     answer = is_it_seeing([seeing("gate"), seeing("crane", state="stalled", reason="no frame")])
     assert answer["state"] == "degraded"
     assert "crane: stalled: no frame" in answer["text"]
 
 
-def test_when_no_camera_sees_the_answer_is_no():
+def test_when_no_camera_sees_the_answer_is_no() -> None:
     cameras = [seeing(name, state="waiting", reason="refused") for name in ("gate", "crane")]
     answer = is_it_seeing(cameras)
     assert answer["state"] == "failed"
     assert "2 of 2" in answer["text"]
 
 
-def test_a_camera_that_was_switched_off_is_no_trouble():
+def test_a_camera_that_was_switched_off_is_no_trouble() -> None:
     sources = [seeing("gate"), seeing("crane", state="disabled")]
     assert is_it_seeing(sources)["state"] == "ok"
 
 
-def test_a_camera_whose_pictures_do_not_come_out_is_trouble_although_it_streams():
+def test_a_camera_whose_pictures_do_not_come_out_is_trouble_although_it_streams() -> None:
     answer = is_it_seeing([seeing("gate", shown="x", shown_age=60.0)])
     assert answer["state"] == "failed"
     assert "no picture came out for 60 s" in answer["text"]
 
 
-def test_an_old_picture_of_a_folder_is_no_trouble():
+def test_an_old_picture_of_a_folder_is_no_trouble() -> None:
     assert is_it_seeing([seeing("drop", kind="folder", shown_age=9999.0)])["state"] == "ok"
 
 
-def test_no_source_at_all_is_a_failure_with_a_hint():
+def test_no_source_at_all_is_a_failure_with_a_hint() -> None:
     answer = is_it_seeing([])
     assert answer["state"] == "failed"
     assert "[sources.NAME]" in answer["hint"]
 
 
-def test_uploads_alone_are_enough():
+def test_uploads_alone_are_enough() -> None:
     assert is_it_seeing([seeing("upload", kind="upload")])["state"] == "ok"
 
 
-def test_a_store_that_is_away_is_no_loss_while_there_is_room():
+def test_a_store_that_is_away_is_no_loss_while_there_is_room() -> None:
     answer = sending(up=False, waiting=12, bytes=3 * 2**20, reason="refused")
     assert answer["state"] == "degraded"
     assert "12 pictures (3.0 MiB) wait safely" in answer["text"]
 
 
-def test_a_store_that_is_away_and_an_outbox_that_is_full_is_a_failure():
+def test_a_store_that_is_away_and_an_outbox_that_is_full_is_a_failure() -> None:
     assert sending(up=False, waiting=9, bytes=2 * 2**30)["state"] == "failed"
 
 
 @pytest.mark.parametrize(("oldest", "state"), [(5.0, "ok"), (600.0, "degraded")])
-def test_a_store_that_is_slow_is_said_so(oldest: float, state: str):
+def test_a_store_that_is_slow_is_said_so(oldest: float, state: str) -> None:
     assert sending(waiting=3, bytes=100, oldest=oldest)["state"] == state
 
 
-def test_the_overall_state_is_the_worst_and_keeps_every_reason():
+def test_the_overall_state_is_the_worst_and_keeps_every_reason() -> None:
     facts = well()
     facts["overall"] = {"state": "degraded", "reasons": [{"text": "clock off", "hint": "NTP"}]}
     facts["safe"]["blurring"] = False

@@ -19,7 +19,7 @@ from edge.web.words import age, count, moment, sentence, size
         (93784, "1 d"),
     ],
 )
-def test_an_age_is_written_with_the_unit_that_people_use(seconds: float | None, text: str):
+def test_an_age_is_written_with_the_unit_that_people_use(seconds: float | None, text: str) -> None:
     assert age(seconds) == text
 
 
@@ -27,19 +27,19 @@ def test_an_age_is_written_with_the_unit_that_people_use(seconds: float | None, 
     ("number", "text"),
     [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (412 * 2**20, "412 MiB"), (2**31, "2.0 GiB")],
 )
-def test_a_size_is_written_with_two_or_three_digits(number: int, text: str):
+def test_a_size_is_written_with_two_or_three_digits(number: int, text: str) -> None:
     assert size(number) == text
 
 
-def test_thousands_are_set_apart():
+def test_thousands_are_set_apart() -> None:
     assert count(1234567) == "1\u202f234\u202f567"
 
 
-def test_a_moment_names_its_zone():
+def test_a_moment_names_its_zone() -> None:
     assert moment("2026-05-04T09:30:00.123+00:00") == "2026-05-04 09:30:00 UTC"
     assert moment(None) == ""
 
 
-def test_a_reason_becomes_one_sentence_with_one_full_stop():
+def test_a_reason_becomes_one_sentence_with_one_full_stop() -> None:
     assert sentence("no model. ") == "No model."
     assert sentence("") == ""
