@@ -37,4 +37,9 @@ def test_a_model_is_as_accurate_as_it_was_measured(
     engine = OnnxEngine.open(models(model).path, threshold=0.01)
     figures = measure(look(engine, people), people, threshold)
     engine.close()
-    assert [figures.ap50, figures.recall, figures.cover] == pytest.approx(expected, abs=0.02)
+    ap50, recall, cover = expected
+    assert figures.ap50 == pytest.approx(ap50, abs=0.02)
+    # Two of the 152 people: swapped colours cost PicoDet three, and NanoDet or YOLOX stretched
+    # instead of letterboxed gain or lose as many.
+    assert figures.recall == pytest.approx(recall, abs=0.0135)
+    assert figures.cover == pytest.approx(cover, abs=0.0135)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from edge.catalog.families.known import FAMILIES
 from edge.catalog.manifest import Manifest, read_manifest, shipped_manifests
 from edge.config.detect import DetectConfig
 from edge.errors import PartFailed
-from tests.places import ROOT
+from tests.places import ROOT, shared
 
 GOOD = (ROOT / "models" / "picodet_s_416.toml").read_text(encoding="utf-8")
 
@@ -68,3 +69,34 @@ def test_a_manifest_under_another_name_is_refused(tmp_path: Path) -> None:
 def test_an_id_cannot_leave_the_models_directory(name: str) -> None:
     with pytest.raises(PartFailed, match="id:"):
         read_manifest(GOOD.replace('id = "picodet_s_416"', f'id = "{name}"'), "bad.toml")
+
+
+FACTS = {
+    "picodet_s_416": "picodet_s_dyn",
+    "picodet_s_640": "picodet_s_dyn",
+    "yolox_nano_416": "yolox_nano_dyn",
+    "yolox_nano_640": "yolox_nano_dyn",
+    "yolox_nano_640_v8": "yolox_nano_640_v8layout",
+    "yolox_nano_640_e2e": "yolox_nano_640_e2e_nms",
+    "nanodet_m_416": "nanodet_m_416",
+    "person_detection_0202": "person-detection-0202_512",
+    "person_detection_retail_0013": "person-detection-retail-0013_320x544",
+    "light_person_192": "light_person_192",
+    "fastestdet_352": "fastestdet_352",
+}
+
+
+def test_every_manifest_feeds_its_model_as_its_facts_say() -> None:
+    facts = json.loads(shared("data/models/models.json").read_text(encoding="utf-8"))
+    manifests = shipped_manifests()
+    assert set(manifests) == set(FACTS)
+    for name, manifest in manifests.items():
+        fed = facts[f"{FACTS[name]}.onnx"]["input"]
+        assert fed["colour"].startswith(manifest.input.colour), name
+        assert fed["resize"].lower().startswith(manifest.input.resize), name
+        raw = (manifest.input.scale, manifest.input.mean, manifest.input.std) == (
+            1.0,
+            (0,) * 3,
+            (1,) * 3,
+        )
+        assert raw == fed["value"].startswith("raw"), name
