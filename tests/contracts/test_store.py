@@ -259,7 +259,7 @@ async def test_a_door_that_breaks_in_mid_stream_gets_all_once_and_in_order(
     metrics, store = Metrics(), door.store()
     forwarder = Forwarder(outbox, store, OutboxConfig(), metrics, stored=stored.append)
     supervisor = Supervisor(metrics, first=0.05, most=0.2)
-    task = asyncio.create_task(supervisor.keep("store", forwarder.run))
+    task = asyncio.create_task(supervisor.keep("store", forwarder.run), name="store")
     for number, parcel in enumerate(parcels):
         await outbox.put(parcel)
         if number == 30:

@@ -24,7 +24,7 @@ SHUT = PartFailed("the store at http://me:secret@host is gone", hint="plug it in
 async def running(forwarder: Forwarder, metrics: Metrics) -> AsyncIterator[Supervisor]:
     """Keep a forwarder as the app does, with short waits."""
     supervisor = Supervisor(metrics, first=0.01, most=0.05)
-    task = asyncio.create_task(supervisor.keep("store", forwarder.run))
+    task = asyncio.create_task(supervisor.keep("store", forwarder.run), name="store")
     try:
         yield supervisor
     finally:
@@ -70,6 +70,7 @@ async def test_a_slow_source_does_not_hold_the_others(
         for number in range(2, 6):
             await outbox.put(make_parcel(number, "gate"))
         await until(lambda: len(store.of("gate")) == 5)
+    assert not store.of("slow")
 
 
 async def test_no_more_than_so_many_are_under_way(

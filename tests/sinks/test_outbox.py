@@ -218,7 +218,7 @@ async def test_what_waits_survives_a_restart_in_order(tmp_path: Path, metrics: M
 
 
 async def test_a_cancelled_put_leaves_the_sums_right(outbox: Outbox) -> None:
-    tasks = [asyncio.create_task(outbox.put(make_parcel(n))) for n in range(20)]
+    tasks = [asyncio.create_task(outbox.put(make_parcel(n)), name=f"put {n}") for n in range(20)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()

@@ -122,6 +122,8 @@ async def test_an_object_that_others_made_is_the_same_if_its_content_is(
         length=len(parcel.body),
     )
     await store.put(parcel)
+    found = [item.object_name for item in rgw.client().list_objects(bucket, recursive=True)]
+    assert found == [parcel.key, parcel.key.replace(".jpg", ".json")]
 
 
 async def test_a_wrong_key_and_a_wrong_secret_are_told_apart(make: Make) -> None:
