@@ -8,7 +8,10 @@ import pytest
 from edge.catalog.installed import Catalog
 from tests.journeys.box import BoxProcess
 from tests.places import shared
-from tests.servers.rgw import bucket, rgw  # noqa: F401 (fixtures)
+from tests.servers.rgw import bucket, rgw
+from tests.servers.rtsp import start_rtsp
+
+__all__ = ["bucket", "rgw", "start_rtsp"]
 
 MakeBox = Callable[[str], BoxProcess]
 
