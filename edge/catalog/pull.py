@@ -46,6 +46,10 @@ async def fetch(
         with _open(part) as file:
             await _fill(url, manifest, file, timeout, progress or (lambda _done, _all: None))
             _verify(manifest, file, where)
+    except PartFailed as error:
+        if error.reason in {"wrong_size", "wrong_digest"}:
+            _forget(part)  # it can never become right by going on from here
+        raise
     except TimeoutError as error:
         raise _failed(manifest, where, f"no end after {timeout:g} s", "timeout") from error
     except aiohttp.ClientPayloadError as error:
@@ -60,13 +64,16 @@ async def fetch(
 def _unwritten(error: OSError, manifest: Manifest, part: Path) -> PartFailed:
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     if full:
-        # A box that keeps pictures needs the room more than the next try does.
-        part.unlink(missing_ok=True)
+        _forget(part)  # a box that keeps pictures needs the room more than the next try does
     return PartFailed(
         f"{manifest.id} cannot be written to {part.parent}: {error.strerror}",
         hint=f"make room for {manifest.bytes} bytes" if full else "may Edge write there?",
         reason="disk_full" if full else "not_writable",
     )
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
 
 
 def _open(part: Path) -> BufferedRandom:
@@ -99,15 +106,18 @@ async def _fill(
         aiohttp.ClientSession(timeout=limits, trust_env=True, auto_decompress=False) as session,
         session.get(url, headers=headers | {"Accept-Encoding": "identity"}) as reply,
     ):
-        _judge(reply, manifest, without_credentials(url))
+        where = without_credentials(url)
+        _judge(reply, manifest, where)
         if reply.status != 206 or not _starts_at(reply, have):
             # The far end does not resume: it sends everything.
             file.truncate(0)
             have = 0
+        if reply.content_length is not None and have + reply.content_length != manifest.bytes:
+            raise _wrong_size(manifest, where, str(have + reply.content_length))
         async for chunk in reply.content.iter_chunked(_CHUNK):
             have += len(chunk)
             if have > manifest.bytes:
-                break
+                raise _wrong_size(manifest, where, "more")
             file.write(chunk)
             progress(have, manifest.bytes)
 
@@ -125,22 +135,19 @@ def _judge(reply: aiohttp.ClientResponse, manifest: Manifest, where: str) -> Non
 
 def _verify(manifest: Manifest, file: BufferedRandom, where: str) -> None:
     file.flush()
-    size = file.seek(0, os.SEEK_END)
+    if file.seek(0, os.SEEK_END) < manifest.bytes:
+        raise _failed(manifest, where, "the connection ended early", "cut_off")
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if (size, digest) == (manifest.bytes, manifest.sha256):
-        os.fsync(file.fileno())
-        return
-    # It can never become right by going on from here.
-    file.truncate(0)
-    wrong, got, expected = (
-        ("size", size, manifest.bytes)
-        if size != manifest.bytes
-        else ("digest", digest, manifest.sha256)
-    )
-    raise _failed(
-        manifest, where, f"wrong {wrong}: expected {expected}, got {got}", f"wrong_{wrong}"
-    )
+    if digest != manifest.sha256:
+        what = f"wrong digest: expected {manifest.sha256}, got {digest}"
+        raise _failed(manifest, where, what, "wrong_digest")
+    os.fsync(file.fileno())
+
+
+def _wrong_size(manifest: Manifest, where: str, got: str) -> PartFailed:
+    what = f"wrong size: expected {manifest.bytes} bytes, got {got}"
+    return _failed(manifest, where, what, "wrong_size")
 
 
 def _failed(manifest: Manifest, where: str, what: str, reason: str) -> PartFailed:

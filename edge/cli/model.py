@@ -198,7 +198,7 @@ def _bar(name: str, *, show: bool) -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with RichProgress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:
-        task = bar.add_task(name)
+        task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

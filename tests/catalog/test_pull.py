@@ -77,23 +77,35 @@ async def test_a_download_that_was_whole_already_asks_for_nothing(
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("body", "says_length", "reason"),
     [
-        (b"x" * len(BODY), "wrong_digest"),
-        (BODY[:-1], "wrong_size"),
-        (BODY + b"x" * 100_000, "wrong_size"),
+        (b"x" * len(BODY), True, "wrong_digest"),
+        (BODY[:-1], True, "wrong_size"),
+        (BODY + b"x" * 100_000, True, "wrong_size"),
+        (BODY + b"x" * 100_000, False, "wrong_size"),
     ],
 )
 async def test_another_file_is_thrown_away_and_named(
-    tmp_path: Path, file_server: FileServer, body: bytes, reason: str
+    tmp_path: Path, file_server: FileServer, body: bytes, *, says_length: bool, reason: str
 ) -> None:
-    file_server.body = body
+    file_server.body, file_server.says_length = body, says_length
     models = catalog(tmp_path, file_server)
     with pytest.raises(PartFailed, match="expected") as caught:
         await models.pull("tiny")
     assert caught.value.reason == reason
     assert models.find("tiny") is None
-    assert part(models).stat().st_size == 0
+    assert not part(models).exists()
+
+
+async def test_a_reply_that_ends_early_without_saying_its_length_is_gone_on_with(
+    tmp_path: Path, file_server: FileServer
+) -> None:
+    file_server.body, file_server.says_length = BODY[:500], False
+    models = catalog(tmp_path, file_server)
+    with pytest.raises(PartFailed) as caught:
+        await models.pull("tiny")
+    assert caught.value.reason == "cut_off"
+    assert part(models).stat().st_size == 500
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "not_found"), (403, "refused")])

@@ -24,6 +24,8 @@ class FileServer:
     breaks_after: int | None = None
     #: send nothing and wait, until the client gives up
     stalls: bool = False
+    #: send Content-Length; False: chunks without an end known beforehand
+    says_length: bool = True
     status: int = 200
     #: the ``Range`` header of every request, empty where there was none
     asked: list[str] = field(default_factory=list)
@@ -42,7 +44,8 @@ class FileServer:
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.resumes else 0
         reply = web.StreamResponse(status=206 if start else 200)
         rest = self.body[start:]
-        reply.content_length = len(rest)
+        if self.says_length:
+            reply.content_length = len(rest)
         if start:
             reply.headers["Content-Range"] = f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
         await reply.prepare(request)
