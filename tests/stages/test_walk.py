@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import cv2
@@ -196,10 +196,11 @@ async def test_pictures_of_one_source_are_kept_in_the_order_in_which_they_came()
 
 async def test_a_picture_that_ended_early_does_not_let_the_next_one_overtake() -> None:
     hang = Hang()
-    answers = iter([hang, raises])
+    answers: Iterator[Callable[[], list[Detections]]] = iter([hang, raises])
 
     def answer() -> list[Detections]:
-        return next(answers, lambda: [middle()])()
+        one: Callable[[], list[Detections]] = next(answers, lambda: [middle()])
+        return one()
 
     async with Path(FixedEngine(answer), workers=3) as path:
         first = asyncio.create_task(path.redact(an_event(a_frame(), 0)), name="0")
