@@ -1,9 +1,13 @@
 """Decode a picture file: its header is judged first, and only then are its pixels touched.
 
 Pillow reads the header (what it is, how large, which way up), OpenCV decodes. Only the first
-picture of an animation or of a TIFF with several pages is taken. Transparency is ignored: what a
-viewer would not have seen is looked at by the engine and redacted like everything else.
-Metadata end here: a Frame has none.
+picture of an animation or of a TIFF with several pages is taken. Transparency is dropped (a TIFF
+is blended into black): the engine looks at the very pixels that will be shown. Metadata end here:
+a Frame has none.
+
+A JPEG that was damaged in the middle is decoded all the same, as every viewer does, and libjpeg
+says so in a line without content on standard error. What is missing of it is missing in what the
+engine sees too. One that ends too early is refused.
 """
 
 from __future__ import annotations

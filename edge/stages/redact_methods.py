@@ -29,7 +29,18 @@ _FOUR_BITS = ((np.arange(256) + 8) // 17 * 17).astype(np.uint8)
 
 def cells(patch: Pixels, mask: NDArray[np.uint8] | None) -> Pixels:
     """Draw the patch from at most 384 bits of it: a grid of mean colours, smoothed for looks."""
-    return _drawn(_FOUR_BITS[_means(patch, mask, grid_shape(*patch.shape[:2]))], patch)
+    return draw(cell_grid(patch, mask), *patch.shape[:2])
+
+
+def cell_grid(patch: Pixels, mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Return all that ``cells`` keeps: at most 32 colours of three times 16 levels."""
+    return _FOUR_BITS[_means(patch, mask, grid_shape(*patch.shape[:2]))]
+
+
+def draw(grid: NDArray[np.uint8], rows: int, columns: int) -> Pixels:
+    """Return the grid as ``(rows, columns, 3)``, one colour flowing into the next."""
+    drawn = cv2.resize(grid, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return drawn.astype(np.uint8, copy=False)
 
 
 def blur(patch: Pixels, mask: NDArray[np.uint8] | None) -> Pixels:
@@ -42,7 +53,7 @@ def blur(patch: Pixels, mask: NDArray[np.uint8] | None) -> Pixels:
     shape = (math.ceil(rows / side), math.ceil(columns / side))
     means = _means(patch, mask, shape)
     grid = cv2.GaussianBlur(means, (5, 5), 1.0, borderType=cv2.BORDER_REPLICATE)
-    return _drawn(grid.astype(np.uint8, copy=False), patch)
+    return draw(grid.astype(np.uint8, copy=False), rows, columns)
 
 
 def fill(patch: Pixels, colour: tuple[int, int, int]) -> Pixels:
@@ -82,9 +93,3 @@ def _means(patch: Pixels, mask: NDArray[np.uint8] | None, shape: tuple[int, int]
     everywhere = total.sum((0, 1)) // max(1, count.sum())
     means = np.where(count > 0, total // np.maximum(1, count), everywhere)
     return np.asarray(means, np.uint8)
-
-
-def _drawn(grid: NDArray[np.uint8], patch: Pixels) -> Pixels:
-    """Return the grid at the patch's size, one colour flowing into the next."""
-    size = (patch.shape[1], patch.shape[0])
-    return cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
