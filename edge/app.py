@@ -20,6 +20,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -77,8 +78,22 @@ def demo_config(directory: Path) -> Config:
             "box": {"site": "demo", "node": "demo", "state": str(directory / "state")},
             "sources": {"building-site": {"kind": "scene"}},
             "store": {"kind": "folder", "path": str(directory / "pictures")},
+            "web": {"port": _free_port(8080)},
         }
     )
+
+
+def _free_port(first: int) -> int:
+    """Return the first port from ``first`` on that nobody listens on; 0 lets the system choose."""
+    for port in range(first, first + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    return 0
 
 
 def models_directory(config: Config) -> Path:
