@@ -42,20 +42,19 @@ _COLUMNS = (
     "receipt, body"
 )
 _FIELDS = """
-    id TEXT NOT NULL UNIQUE, event_id TEXT NOT NULL, source TEXT NOT NULL, taken_at TEXT NOT NULL,
+    id TEXT NOT NULL, event_id TEXT NOT NULL, source TEXT NOT NULL, taken_at TEXT NOT NULL,
     key TEXT NOT NULL, content_type TEXT NOT NULL, put_at REAL NOT NULL, tries INTEGER NOT NULL,
     error TEXT NOT NULL, bytes INTEGER NOT NULL, message TEXT NOT NULL, receipt TEXT,
-    body BLOB NOT NULL
+    body BLOB NOT NULL, UNIQUE (event_id, id)
 """
 # Digests stand for names in ``known``: at 5 pictures a second a week is three million rows.
 # The sums in ``total`` change in the transaction that changes the rows: nothing is ever counted.
+# (Triggers would do that too; they cost more than the insert itself.)
 _SCHEMA = (
     f"""
     CREATE TABLE parcel (seq INTEGER PRIMARY KEY AUTOINCREMENT, {_FIELDS});
-    CREATE INDEX parcel_event ON parcel (event_id);
     CREATE INDEX parcel_source ON parcel (source, seq);
     CREATE TABLE dead (seq INTEGER PRIMARY KEY, died_at REAL NOT NULL, {_FIELDS});
-    CREATE INDEX dead_event ON dead (event_id);
     CREATE TABLE known (
         n INTEGER PRIMARY KEY, event BLOB NOT NULL, parcel BLOB NOT NULL, at REAL NOT NULL
     );
@@ -65,25 +64,20 @@ _SCHEMA = (
         dead INTEGER NOT NULL, dead_bytes INTEGER NOT NULL
     );
     INSERT INTO total VALUES (0, 0, 0, 0);
-    CREATE TRIGGER parcel_in AFTER INSERT ON parcel BEGIN
-        UPDATE total SET waiting = waiting + 1, waiting_bytes = waiting_bytes + new.bytes;
-    END;
-    CREATE TRIGGER parcel_out AFTER DELETE ON parcel BEGIN
-        UPDATE total SET waiting = waiting - 1, waiting_bytes = waiting_bytes - old.bytes;
-    END;
-    CREATE TRIGGER dead_in AFTER INSERT ON dead BEGIN
-        UPDATE total SET dead = dead + 1, dead_bytes = dead_bytes + new.bytes;
-    END;
-    CREATE TRIGGER dead_out AFTER DELETE ON dead BEGIN
-        UPDATE total SET dead = dead - 1, dead_bytes = dead_bytes - old.bytes;
-    END;
     """,  # noqa: S608 (constants)
 )
 _IS_KNOWN = """
-    SELECT EXISTS (SELECT 1 FROM parcel WHERE id = :id)
+    SELECT EXISTS (SELECT 1 FROM parcel WHERE event_id = :event_id AND id = :id)
         OR EXISTS (SELECT 1 FROM known WHERE event = :event AND parcel = :parcel AND at >= :since)
-        OR EXISTS (SELECT 1 FROM dead WHERE id = :id)
+        OR EXISTS (SELECT 1 FROM dead WHERE event_id = :event_id AND id = :id)
 """
+# In one statement: is there room, and if so it is taken.
+_TAKE_ROOM = """
+    UPDATE total SET waiting = waiting + 1, waiting_bytes = waiting_bytes + :bytes
+    WHERE waiting_bytes + dead_bytes + :bytes <= :most
+"""
+_GIVE_ROOM = "UPDATE total SET waiting = waiting - 1, waiting_bytes = waiting_bytes - ?"
+_ADD_DEAD = "UPDATE total SET dead = dead + 1, dead_bytes = dead_bytes + ?"
 _KNOWS_EVENT = """
     SELECT EXISTS (SELECT 1 FROM parcel WHERE event_id = :id)
         OR EXISTS (SELECT 1 FROM known WHERE event = :event AND at >= :since)
@@ -247,6 +241,7 @@ class Outbox:
     ) -> bool | EdgeError:
         ids = {
             "id": parcel.id,
+            "event_id": parcel.event_id,
             "event": _digest(parcel.event_id),
             "parcel": _digest(parcel.id),
             "since": self._since(),
@@ -260,14 +255,21 @@ class Outbox:
         return True
 
     def _refusal(self, connection: sqlite3.Connection, size: int) -> TryLater | None:
-        taken = connection.execute("SELECT waiting_bytes + dead_bytes FROM total").fetchone()[0]
-        if taken + size > self._config.max_bytes:
-            return TryLater(
-                f"the outbox holds {taken} of at most {self._config.max_bytes} bytes",
-                hint="it empties when the store takes parcels again; outbox.max_bytes is its limit",
-                reason="outbox_full",
-                after=FULL_RETRY_S,
-            )
+        """Take room for a parcel of ``size`` bytes, or return why there is none."""
+        no_disk = self._disk_is_full(connection, size)
+        if no_disk:
+            return no_disk
+        room = {"bytes": size, "most": self._config.max_bytes}
+        if connection.execute(_TAKE_ROOM, room).rowcount:
+            return None
+        return TryLater(
+            f"the outbox is full: {self._config.max_bytes} bytes (outbox.max_bytes)",
+            hint="it empties when the store takes parcels again",
+            reason="outbox_full",
+            after=FULL_RETRY_S,
+        )
+
+    def _disk_is_full(self, connection: sqlite3.Connection, size: int) -> TryLater | None:
         disk = os.statvfs(self._directory)
         free = disk.f_bavail * disk.f_frsize
         if free - size >= KEEP_FREE_BYTES:
@@ -297,10 +299,11 @@ class Outbox:
 
     def _pass(self, connection: sqlite3.Connection, seq: int) -> None:
         gone = connection.execute(
-            "DELETE FROM parcel WHERE seq = ? RETURNING event_id, id", (seq,)
+            "DELETE FROM parcel WHERE seq = ? RETURNING event_id, id, bytes", (seq,)
         ).fetchone()
         if gone is None:
             return
+        connection.execute(_GIVE_ROOM, (gone[2],))
         connection.execute(
             "INSERT OR REPLACE INTO known (event, parcel, at) VALUES (?, ?, ?)",
             (_digest(gone[0]), _digest(gone[1]), self._clock()),
@@ -318,7 +321,11 @@ class Outbox:
             f"SELECT seq, ?, {_COLUMNS} FROM parcel WHERE seq = ?",
             (self._clock(), seq),
         )
-        connection.execute("DELETE FROM parcel WHERE seq = ?", (seq,))
+        gone = connection.execute("DELETE FROM parcel WHERE seq = ? RETURNING bytes", (seq,))
+        size = gone.fetchone()
+        if size:
+            connection.execute(_GIVE_ROOM, size)
+            connection.execute(_ADD_DEAD, size)
 
     def _count(self, connection: sqlite3.Connection) -> None:
         waiting, size, dead, dead_size = connection.execute("SELECT * FROM total").fetchone()
@@ -336,9 +343,12 @@ def _digest(name: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=16).digest()
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _row(parcel: Parcel, now: float) -> dict[str, Any]:
-    message = json.dumps(parcel.message, ensure_ascii=False, separators=(",", ":"))
-    receipt = parcel.receipt and json.dumps(parcel.receipt, ensure_ascii=False)
+    message = _encode(parcel.message)
+    receipt = None if parcel.receipt is None else _encode(parcel.receipt)
     return {
         "id": parcel.id,
         "event_id": parcel.event_id,
@@ -365,6 +375,6 @@ def _waiting(seq: int, row: tuple[Any, ...]) -> Waiting:
         body=body,
         content_type=content_type,
         message=json.loads(message),
-        receipt=json.loads(receipt) if receipt else None,
+        receipt=None if receipt is None else json.loads(receipt),
     )
     return Waiting(seq=seq, parcel=parcel, tries=tries)
