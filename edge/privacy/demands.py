@@ -27,7 +27,11 @@ _SAMPLES = 16
 _BLOCKS = 4
 """A region is judged in 4 x 4 blocks, so that one that is covered by half is noticed."""
 _UNIFORM = 2
-"""Levels: where the raw pixels differ by no more, there is nothing in them to cover."""
+"""Levels: where the raw pixels of a block differ by no more, there is nothing to cover."""
+_HOLE = np.ones((3, 3), np.uint8)
+"""So many samples that are unchanged side by side are a hole ..."""
+_CONTRAST = 16
+"""... if the raw ones differ by more levels: a soft blur may meet a smooth sky by chance."""
 
 
 def same_frame(
@@ -103,19 +107,34 @@ def pixels_changed(sighting: Sighting, redaction: Redaction, policy: Policy) -> 
 
 
 def _is_raw(raw: Pixels, new: Pixels, inside: NDArray[np.bool_] | None) -> bool:
-    """Tell whether some block of the samples is unchanged, although there was something in it."""
+    """Tell whether the samples are unchanged somewhere, although there was something in them."""
     same = (raw == new).all(2)
-    if inside is not None:
-        same |= ~inside
+    if not same.any():
+        return False
+    if inside is None:
+        inside = np.ones(same.shape, np.bool_)
+    return _has_hole(raw, same & inside) or _has_raw_block(raw, same, inside)
+
+
+def _has_hole(raw: Pixels, same: NDArray[np.bool_]) -> bool:
+    """Tell whether 3 x 3 samples with some contrast are unchanged."""
+    holes = cv2.erode(same.view(np.uint8), _HOLE, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    if not holes.any():
+        return False
+    contrast = cv2.subtract(cv2.dilate(raw, _HOLE), cv2.erode(raw, _HOLE))
+    return bool((contrast[holes != 0] > _CONTRAST).any())
+
+
+def _has_raw_block(raw: Pixels, same: NDArray[np.bool_], inside: NDArray[np.bool_]) -> bool:
+    """Tell whether one of the blocks is unchanged as a whole."""
     rows, columns = (_starts(count) for count in same.shape)
-    blocks = np.logical_and.reduceat(np.logical_and.reduceat(same, rows, 0), columns, 1)
+    unchanged = same | ~inside
+    blocks = np.logical_and.reduceat(np.logical_and.reduceat(unchanged, rows, 0), columns, 1)
     for row, column in np.argwhere(blocks).tolist():
         block = np.s_[
             rows[row] : (*rows[1:], None)[row], columns[column] : (*columns[1:], None)[column]
         ]
-        points = raw[block].reshape(-1, 3)
-        if inside is not None:
-            points = points[inside[block].reshape(-1)]
+        points = raw[block][inside[block]]
         if len(points) and np.ptp(points, axis=0).max() > _UNIFORM:
             return True
     return False
