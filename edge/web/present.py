@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-from edge.web.verdict import judge, trouble
+from edge.web.verdict import LIVE, judge, trouble
 from edge.web.view import BoxStatus, Seeing
 from edge.web.words import age, count, moment, rate, sentence, size
 
@@ -106,9 +106,16 @@ def card(source: Seeing) -> Card:
         "height": height,
         "shown_age": age(source["shown_age"]),
         "shown_at": moment(source["shown_at"]),
-        "old": source["shown_age"] is not None and source["shown_age"] > STALE_AFTER,
+        "old": _old(source),
         "facts": _card_facts(source),
     }
+
+
+def _old(source: Seeing) -> bool:
+    """Tell whether the picture of a live source is not how it looks there now."""
+    if source["kind"] not in LIVE or source["state"] == "finished":
+        return False
+    return source["state"] != "streaming" or (source["shown_age"] or 0.0) > STALE_AFTER
 
 
 def _shape(source: Seeing, problem: str) -> str:
@@ -130,7 +137,7 @@ def _word(source: Seeing, problem: str) -> str:
 
 def _card_facts(source: Seeing) -> list[tuple[str, str]]:
     facts = [("Redacted", count(source["redacted"])), ("Dropped", count(source["dropped"]))]
-    if source["kind"] in ("camera", "scene"):
+    if source["kind"] in LIVE:
         speed = f"{rate(source['fps'])} in, {rate(source['redacted_fps'])} out"
         facts.insert(0, ("Pictures a second", speed))
     facts += [

@@ -90,7 +90,11 @@ class UploadApi:
             return problem(409, status.reason or "dead", "there is no picture", status.hint)
         parcel = self._view.jobs.image(status.id)
         if parcel is None:
-            hint = f"the store has it as {status.key}" if status.key else "the store has it"
+            where = f" as {status.key}" if status.key else ""
+            hint = (
+                f"the store has it{where}; send the picture with another Idempotency-Key "
+                "to have it redacted anew"
+            )
             return problem(410, "gone", "the picture is no longer kept here", hint)
         return picture(request, parcel)
 

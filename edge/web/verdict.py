@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 from edge.web.view import BoxStatus, Overall, Reason, Safe, Seeing, Sending, State
 from edge.web.words import age, count, size
 
 _RANK: dict[State, int] = {"ok": 0, "degraded": 1, "failed": 2}
-_LIVE = ("camera", "scene")
+LIVE = ("camera", "scene")
 
 QUIET_AFTER = 15.0
 """Seconds without a redacted picture after which a live source is not called well."""
@@ -38,7 +39,7 @@ class Verdict(TypedDict):
 def judge(status: BoxStatus) -> Verdict:
     """Answer the three questions, and fold them into the overall state."""
     safe = is_it_safe(status["safe"])
-    seeing = is_it_seeing(status["seeing"])
+    seeing = is_it_seeing(status["seeing"], status["uploads"])
     sending = is_it_sending(status["sending"])
     own = status["overall"]
     state = max(own["state"], *(a["state"] for a in (safe, seeing, sending)), key=_RANK.__getitem__)
@@ -68,15 +69,15 @@ def is_it_safe(safe: Safe) -> Answer:
     return _answer("ok", "Yes, safe", f"Everyone whom {safe['model']} finds is covered {how}.", "")
 
 
-def is_it_seeing(sources: list[Seeing]) -> Answer:
+def is_it_seeing(sources: list[Seeing], uploads: Mapping[str, int]) -> Answer:
     """Say how many of the sources that should bring pictures do."""
     wanted = [source for source in sources if source["state"] != "disabled"]
     cameras = [source for source in wanted if source["kind"] != "upload"]
     if not cameras:
-        if wanted:
+        if any(uploads.values()):
             return _answer("ok", "Ready", "No camera is set up; uploads are taken.", "")
-        hint = "Add a [sources.NAME] table to the configuration."
-        return _answer("failed", "No", "No source is set up.", hint)
+        hint = "Add a [sources.NAME] table to the configuration, or upload a picture."
+        return _answer("degraded", "Not yet", "No camera is set up; uploads are taken.", hint)
     bad = [source for source in cameras if trouble(source)]
     if not bad:
         return _answer("ok", "Yes, seeing", f"{_all(len(cameras))} pictures.", "")
@@ -96,7 +97,7 @@ def trouble(source: Seeing) -> str:
     if state in ("connecting", "stalled", "waiting", "failed"):
         words = {"waiting": "waits for the next try", "failed": "failed"}.get(state, state)
         return f"{words}: {why}" if why else words
-    if state != "streaming" or source["kind"] not in _LIVE:
+    if state != "streaming" or source["kind"] not in LIVE:
         return ""
     shown = source["shown_age"]
     if shown is not None and shown > QUIET_AFTER:

@@ -50,6 +50,6 @@ def moment(iso: str | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """Write a reason as a sentence: a capital first, one full stop last."""
+    """Write a reason with one full stop at its end; empty stays empty."""
     text = text.strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    return f"{text}." if text else ""

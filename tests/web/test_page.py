@@ -27,7 +27,7 @@ async def test_safe_mode_is_a_banner_that_nobody_can_overlook(site: Site) -> Non
     text = await page(site)
     assert re.search(r'class="banner failed" role="alert"', text)
     assert "Safe mode: no trained model looks at the pictures" in text
-    assert "No model is installed." in text
+    assert "Why: no model is installed." in text
     assert "motion (wanted: picodet_s_416)" in text
     assert "All is well" not in text
 
@@ -122,3 +122,16 @@ async def test_without_a_token_nobody_is_asked_to_sign_in(site: Site) -> None:
         assert answer.status == 303
         assert answer.headers["Location"] == "/"
     assert "Sign out" not in await page(site)
+
+
+async def test_the_last_picture_of_a_camera_that_is_off_is_old_at_once(site: Site) -> None:
+    await site.box.show(parcel(1))
+    site.box.facts["seeing"] = [seeing("gate", state="disabled")]
+    assert "Old picture" in await page(site)
+
+
+async def test_the_last_upload_is_not_called_old(site: Site) -> None:
+    site.box.facts["seeing"] = [seeing("drop", kind="folder", shown="x", shown_age=500.0)]
+    text = await page(site)
+    assert "Old picture" not in text
+    assert "8 min ago" in text

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from edge.web.verdict import is_it_safe, is_it_seeing, is_it_sending, judge
+from edge.web import verdict
+from edge.web.verdict import Answer, is_it_safe, is_it_sending, judge
+from edge.web.view import Seeing
 from tests.web.parts import seeing, well
 
 
@@ -12,17 +14,21 @@ def safe(**facts: Any) -> Any:
     return is_it_safe({**well()["safe"], **facts})  # type: ignore[typeddict-item]
 
 
+def is_it_seeing(sources: list[Seeing], **uploads: int) -> Answer:
+    return verdict.is_it_seeing(sources, uploads)
+
+
 def sending(**facts: Any) -> Any:
     return is_it_sending({**well()["sending"], **facts})  # type: ignore[typeddict-item]
 
 
 def test_a_box_with_which_nothing_is_wrong_is_well() -> None:
-    verdict = judge(well())
-    assert verdict["overall"]["state"] == "ok"
-    assert verdict["overall"]["reasons"] == []
-    assert verdict["safe"]["word"] == "Yes, safe"
-    assert verdict["seeing"]["word"] == "Yes, seeing"
-    assert verdict["sending"]["word"] == "Yes, sending"
+    said = judge(well())
+    assert said["overall"]["state"] == "ok"
+    assert said["overall"]["reasons"] == []
+    assert said["safe"]["word"] == "Yes, safe"
+    assert said["seeing"]["word"] == "Yes, seeing"
+    assert said["sending"]["word"] == "Yes, sending"
 
 
 def test_without_an_engine_the_answer_is_shut_and_red_and_says_why() -> None:
@@ -72,14 +78,15 @@ def test_an_old_picture_of_a_folder_is_no_trouble() -> None:
     assert is_it_seeing([seeing("drop", kind="folder", shown_age=9999.0)])["state"] == "ok"
 
 
-def test_no_source_at_all_is_a_failure_with_a_hint() -> None:
+def test_no_source_at_all_is_said_with_a_hint_until_something_is_uploaded() -> None:
     answer = is_it_seeing([])
-    assert answer["state"] == "failed"
+    assert answer["state"] == "degraded"
     assert "[sources.NAME]" in answer["hint"]
+    assert is_it_seeing([], done=1)["state"] == "ok"
 
 
-def test_uploads_alone_are_enough() -> None:
-    assert is_it_seeing([seeing("upload", kind="upload")])["state"] == "ok"
+def test_cameras_that_are_all_switched_off_are_no_cameras() -> None:
+    assert is_it_seeing([seeing("gate", state="disabled")])["state"] == "degraded"
 
 
 def test_a_store_that_is_away_is_no_loss_while_there_is_room() -> None:

@@ -40,6 +40,6 @@ def test_a_moment_names_its_zone() -> None:
     assert moment(None) == ""
 
 
-def test_a_reason_becomes_one_sentence_with_one_full_stop() -> None:
-    assert sentence("no model. ") == "No model."
+def test_a_reason_ends_with_one_full_stop() -> None:
+    assert sentence("no model. ") == "no model."
     assert sentence("") == ""
