@@ -8,6 +8,7 @@ code in ``tests/house/shape.py``, those about texts of any kind in ``tests/house
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ MADE_HERE = {"build", "dist", "edge.egg-info"}
 """What tools leave at the top; ignored by git."""
 
 
+@cache
 def sources() -> list[Source]:
     paths = sorted(path for room in ("edge", "tests", "packaging") for path in python_in(room))
     return [Source.read(path, ROOT) for path in paths]
