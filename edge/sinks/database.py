@@ -39,7 +39,14 @@ CHECK_BYTES = 64 * 2**20
 DISK_RETRY_S = 5.0
 """Seconds until a full disk is worth another try."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+_LATER = {
+    sqlite3.SQLITE_FULL: "disk_full",
+    sqlite3.SQLITE_IOERR: "disk_full",
+    sqlite3.SQLITE_READONLY: "disk_full",
+    sqlite3.SQLITE_BUSY: "busy",
+}
+BUSY_WAIT_S = 1.0
+"""Seconds to wait for another program that has locked the file (a person with ``sqlite3``)."""
 
 
 class Database:
@@ -142,7 +149,9 @@ class Database:
     def _run(self, batch: list[Work]) -> list[Any]:
         try:
             results = self._together(batch)
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            if _kind(error) == sqlite3.SQLITE_BUSY:
+                return [self._translated(error)] * len(batch)
             # one of them spoiled the commit: each alone, so that the others are not refused
             results = [self._alone(work) for work in batch]
         self._after(self._db)
@@ -170,12 +179,12 @@ class Database:
                 connection.execute("ROLLBACK")
 
     def _translated(self, error: sqlite3.Error) -> EdgeError:
-        kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if kind in _NO_ROOM:
+        kind = _kind(error)
+        if kind in _LATER:
             return TryLater(
-                f"no room on the disk of the {self._name} ({self._path}): {error}",
+                f"the {self._name} cannot write to its disk ({self._path}): {error}",
                 hint="free space on that disk; nothing that was accepted is lost",
-                reason="disk_full",
+                reason=_LATER[kind],
                 after=DISK_RETRY_S,
             )
         if kind in _DAMAGED:
@@ -234,7 +243,7 @@ class Database:
         try:
             return self._prepared()
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+            if _kind(error) not in _DAMAGED:
                 raise
             self._set_aside(error)
         return self._prepared()
@@ -243,7 +252,9 @@ class Database:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         sync_directory(self._path.parent)
         with contextlib.ExitStack() as unless_sound:
-            connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=64)
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY_WAIT_S, isolation_level=None, cached_statements=64
+            )
             unless_sound.callback(connection.close)
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode=WAL")
@@ -308,6 +319,12 @@ class Database:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _kind(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def sync_directory(directory: Path) -> None:

@@ -35,7 +35,7 @@ class Forwarder:
 
     Args:
         outbox: open.
-        store: any door; the forwarder opens it and never closes it.
+        store: any door; ``run`` opens it, ``close`` closes it.
         config: ``[outbox]``; ``parallel`` sources are under way at once.
         metrics: gets ``store_*`` and ``parcels_*``.
         stored: called with each parcel that the store has, once the outbox has noted it.
@@ -74,6 +74,10 @@ class Forwarder:
         except PartFailed as error:
             self._door.shut(error)
             raise
+        except TryLater as error:  # from the outbox, for example while its file is locked
+            broken = PartFailed(str(error), hint=error.hint, reason=error.reason)
+            self._door.shut(broken)
+            raise broken from error
         finally:
             await self._let_go()
 
@@ -88,6 +92,10 @@ class Forwarder:
                     self._door.moved.clear()
                     await self._door.moved.wait()
         return not self._outbox.stats().waiting
+
+    async def close(self) -> None:
+        """Let go of the store, once ``run`` has ended."""
+        await self._store.close()
 
     def status(self) -> Mapping[str, Any]:
         """Say how the door is, in JSON values: for the page. Cheap, never blocks."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 from edge.errors import Rejected
+
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and halves of characters that have no bytes."""
 
 
 def checked(key: str) -> PurePosixPath:
@@ -17,8 +21,8 @@ def checked(key: str) -> PurePosixPath:
     """
     path = PurePosixPath(key)
     parts = key.split("/")
-    odd = any(part in {"", ".", ".."} for part in parts) or not key.isprintable()
-    if odd or path.suffix == ".json":
+    odd = any(part in {"", ".", ".."} for part in parts)
+    if odd or _UNWRITABLE.search(key) or path.suffix == ".json":
         raise Rejected(f"{key!r} cannot be a name in the store", reason="bad_key")
     return path
 

@@ -57,7 +57,7 @@ class S3Store:
         self._config = config
         self._parallel = parallel
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="edge-s3")
-        self._where = f"{_bare(config.endpoint)}/{config.bucket}"
+        self._where = f"{_bare(config.endpoint).rstrip('/')}/{config.bucket}"
         self._pool: _Pool | None = None
         self._client: Minio | None = None
         self._look_first = True
@@ -74,12 +74,9 @@ class S3Store:
             self._pool.clear()
 
     def describe(self) -> Mapping[str, Any]:
-        return {
-            "kind": "s3",
-            "where": self._where,
-            "prefix": self._config.prefix,
-            "sse": self._config.sse,
-        }
+        where = f"{self._where}/{self._config.prefix}".rstrip("/")
+        asked = {} if self._config.sse == "none" else {"sse": self._config.sse}
+        return {"kind": "s3", "where": where, **asked}
 
     async def _run(self, work: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()

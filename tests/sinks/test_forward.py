@@ -255,3 +255,5 @@ async def test_a_stop_in_mid_delivery_loses_nothing(
     async with running(forwarder, metrics):
         assert await forwarder.drain(10)
     assert store.order == [make_parcel().key]
+    await forwarder.close()
+    assert store.shut

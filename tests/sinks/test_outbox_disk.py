@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from edge.config.store import OutboxConfig
-from edge.errors import TryLater
+from edge.errors import PartFailed, TryLater
 from edge.ops.metrics import Metrics
+from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
-from tests.parts import make_parcel
+from tests.parts import MemoryStore, make_parcel
 from tests.places import ROOT
 from tests.sinks.conftest import fill
 from tests.sinks.test_outbox import read_all, set_aside
@@ -70,6 +72,41 @@ async def test_it_works_again_once_others_have_freed_the_disk(
     ballast.unlink()
     assert await box.put(make_parcel(51, body=BODY * 36))
     assert len(await read_all(box)) == 2
+    await box.close()
+
+
+async def test_an_outbox_on_a_full_disk_says_so_when_it_is_opened(
+    small_disk: Callable[[int], Path], metrics: Metrics
+) -> None:
+    disk = small_disk(2)
+    ballast = fill(disk)
+    box = Outbox(disk / "box" / "o.db", OutboxConfig(), metrics)
+    with pytest.raises(PartFailed) as full:
+        await box.open()
+    assert full.value.hint
+    ballast.unlink()
+    await box.open()
+    with pytest.raises(TryLater):  # less than what is kept free
+        await box.put(make_parcel())
+    await box.close()
+
+
+async def test_a_person_who_locks_the_file_delays_and_breaks_nothing(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    box = Outbox(tmp_path / "o.db", OutboxConfig(), metrics)
+    await box.open()
+    person = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
+    person.execute("BEGIN IMMEDIATE")
+    tries = [box.put(make_parcel(number)) for number in range(5)]
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    assert {answer.reason for answer in answers if isinstance(answer, TryLater)} == {"busy"}
+    forwarder = Forwarder(box, MemoryStore(), OutboxConfig(), metrics)
+    with pytest.raises(PartFailed):
+        await forwarder.run(lambda: None)
+    person.execute("ROLLBACK")
+    person.close()
+    assert await box.put(make_parcel())
     await box.close()
 
 
