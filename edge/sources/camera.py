@@ -89,7 +89,10 @@ class Camera:
                 self._fresh.clear()
                 frame = watch.take()
                 if frame is not None:
-                    yield self._event(frame)
+                    event = self._event(frame)
+                    del frame  # six megabytes that nobody need hold while the next one is read
+                    yield event
+                    del event
                 elif life.done():
                     life.result()
                     return

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 _FINAL = frozenset({"bad_address", "no_ffmpeg"})
 """Reasons that no further try of this camera mends."""
 _NO_ANSWER = frozenset({"refused", "unreachable"})
-_ASK_FIRST = frozenset({"auth", "not_found", "no_video", "no_device", "tls"})
-"""Reasons that a small question finds again: the stream is not opened before it is gone."""
+_CHEAP = frozenset({"not_found", "no_answer"})
+"""Reasons that a small question finds again, and that a camera shows while it starts."""
 _WAITED = frozenset({"stalled", "timeout"})
 """Reasons that took their time: the next attempt begins at once, and waits for the camera."""
 
@@ -142,10 +142,10 @@ class Watch:
             PartFailed: it could not be opened, it hangs, or it ended.
 
         """
-        if self._fault and self._fault.reason in _ASK_FIRST:
-            fault = await find_fault(self._address, self._config)
-            if fault:
-                raise fault
+        hung = self._fault is not None and self._fault.reason in _WAITED
+        fault = await find_fault(self._address, self._config, hung=hung)
+        if fault:
+            raise fault
         await self._wait_for_threads()
         capture = self._capture = self._make()
         began = time.monotonic()
@@ -188,17 +188,23 @@ class Watch:
         if not await self._until(lambda: capture.delivered or capture.ended, limit):
             raise self._too_late("its first picture", config.stall_after)
         if capture.failure:
-            raise await self._cause(capture.failure, time.monotonic() - began)
+            raise self._cause(capture.failure, time.monotonic() - began)
         if not capture.delivered:
             raise PartFailed("it ended before its first picture", reason="ended")
 
-    async def _cause(self, failure: PartFailed, took: float) -> PartFailed:
-        """Find out what nobody said, unless the time that it took says it."""
+    def _cause(self, failure: PartFailed, took: float) -> PartFailed:
+        """Say what OpenCV did not."""
         if failure.reason != "not_opened":
             return failure
-        if self._address.network and took > _PATIENT * self._config.open_timeout:
+        if self._address.kind == "file":
+            return PartFailed(
+                f"no video in {self._address.where} that can be played",
+                hint="it is damaged, was cut off while it was written, or is no video",
+                reason="no_video",
+            )
+        if took > _PATIENT * self._config.open_timeout:
             return self._too_late("opening it", self._config.open_timeout)
-        return await find_fault(self._address, self._config) or PartFailed(
+        return PartFailed(
             "it answers, but its video cannot be opened",
             hint="is it H.264, H.265 or MJPEG? Another stream of the camera may do",
             reason="no_video",
@@ -274,7 +280,8 @@ class Watch:
         self._fault = error
         self._failures += 1
         final = self._address.kind == "file" or error.reason in _FINAL
-        self.state = "failed" if final else "stalled" if error.reason == "stalled" else "waiting"
+        hangs = error.reason == "stalled" or (error.reason in _WAITED and self.state == "stalled")
+        self.state = "failed" if final else "stalled" if hangs else "waiting"
         if first:
             log.warning("camera %s: %s. %s", self._name, error, error.hint)
         if final:
@@ -290,5 +297,5 @@ class Watch:
         if reason == "auth":
             return max(wait, self._config.reconnect_max)
         recently = time.monotonic() - self._last_picture < _SOON
-        cheap = reason == "no_device" or (recently and reason in _ASK_FIRST)
+        cheap = reason == "no_device" or (recently and reason in _CHEAP)
         return min(wait, _OFTEN) if cheap else wait

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
 import shutil
 import subprocess
 
@@ -60,6 +61,9 @@ class FfmpegReader:
             self._start(program, their_end)
             os.close(their_end)
             their_end = -1
+            # OpenCV must not wait for it: it would hold up the opening of all other cameras.
+            if not select.select([end], [], [], self._open_timeout)[0]:
+                raise PartFailed("ffmpeg could not open it in time", reason="not_opened")
             self._inner = OpenCvReader(
                 f"pipe:{end}",
                 network=True,

@@ -30,14 +30,24 @@ class HttpCamera:
         self.hanging = False
         self.watched = 0
         self.sent = 0
+        #: TLS connections that clients began
+        self.handshakes = 0
         self._tls = tls
+        if tls:
+            tls.sni_callback = self._greeted
+        self._redirect = ""
+        self._make_runner()
+        self.port = 0
+
+    def _make_runner(self) -> None:
         app = web.Application()
         app.router.add_get("/video", self._video)
         app.router.add_get("/page", self._page)
         app.router.add_get("/away", self._away)
-        self._redirect = ""
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        self.port = 0
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+
+    def _greeted(self, *_: object) -> None:
+        self.handshakes += 1
 
     @property
     def url(self) -> str:
@@ -56,6 +66,13 @@ class HttpCamera:
 
     async def stop(self) -> None:
         await self._runner.cleanup()
+
+    async def restart(self, pause: float) -> None:
+        """Go away with all connections, and listen again on the same port."""
+        await self.stop()
+        await asyncio.sleep(pause)
+        self._make_runner()
+        await self.start()
 
     async def _away(self, _: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": self._redirect})

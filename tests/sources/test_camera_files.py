@@ -172,6 +172,12 @@ async def test_a_broken_file_fails_with_a_reason_and_a_hint(name: str, said: str
     assert status.hint
 
 
+async def test_a_pipe_instead_of_a_file_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+    with pytest.raises(PartFailed, match="no video file"):
+        await every_frame(play(tmp_path / "clip.mp4"))
+
+
 async def test_a_file_that_is_not_there_fails_with_its_name() -> None:
     with pytest.raises(PartFailed, match=r"no such file: /nowhere/clip\.mp4"):
         await every_frame(play("/nowhere/clip.mp4"))
