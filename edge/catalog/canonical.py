@@ -30,7 +30,8 @@ from edge.catalog.manifest import CANONICAL_VERSION, Input, Manifest
 from edge.errors import PartFailed
 
 MOST = 1000
-"""Candidates that a picture may have before NMS; the strongest win."""
+"""Candidates that a picture may have before NMS; the strongest win. A detector marks a person 5 to
+20 times, so a hundred people still find room."""
 
 FLOOR = 0.01
 """Scores below are nothing; no threshold may be lower."""
@@ -50,13 +51,11 @@ def canonical(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
     _check_labels(family, facts, manifest)
     network = compose.add_prefix(network, prefix=_MODEL)
     glue = Glue()
-    prepared = _prepare(glue, manifest.input)
+    _prepare(glue, manifest.input, network.graph.input[0].name)
     outputs = [value.name for value in network.graph.output]
     before = len(glue.nodes)
     found = family.decode(facts, glue, outputs, list(manifest.labels.values()))
     _select(glue, found, manifest)
-    for node in network.graph.node:
-        node.input[:] = [prepared if i == network.graph.input[0].name else i for i in node.input]
     nodes = [*glue.nodes[:before], *network.graph.node, *glue.nodes[before:]]
     graph = helper.make_graph(
         nodes,
@@ -102,8 +101,8 @@ def describe(facts: Network) -> str:
     )
 
 
-def _prepare(glue: Glue, wanted: Input) -> str:
-    """Write uint8 NHWC BGR to float NCHW as the network wants it; return the value's name."""
+def _prepare(glue: Glue, wanted: Input, name: str) -> None:
+    """Write uint8 NHWC BGR to float NCHW as the network wants it, under its input's name."""
     planes = glue.op("Transpose", "image", perm=[0, 3, 1, 2])
     if wanted.colour == "RGB":
         planes = glue.op("Gather", planes, glue.ints(2, 1, 0), axis=1)
@@ -113,8 +112,8 @@ def _prepare(glue: Glue, wanted: Input) -> str:
     if (factor != 1).any():
         value = glue.op("Mul", value, glue.const(factor.astype(np.float32).reshape(3, 1, 1)))
     if offset.any():
-        value = glue.op("Add", value, glue.const(offset.astype(np.float32).reshape(3, 1, 1)))
-    return value
+        glue.op("Add", value, glue.const(offset.astype(np.float32).reshape(3, 1, 1)))
+    glue.nodes[-1].output[0] = name
 
 
 def _select(glue: Glue, found: Found, manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
+from edge.catalog import rewrite
 from edge.errors import PartFailed
 
 OPSET = 13
@@ -22,7 +23,7 @@ def clean(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
 
     - initialisers leave the graph's inputs, so that engines may fold and pre-pack them
     - Constant nodes and casts of constants become initialisers
-    - PReLU becomes ``Relu(x) + slope * (x - Relu(x))``
+    - PReLU and spelt-out HardSwish become what engines run fast (``rewrite.py``)
     - the input gets its fixed size; the batch becomes open where the graph allows it
 
     Args:
@@ -41,7 +42,9 @@ def clean(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
     work = _lift(work)
     _constants_to_initializers(work.graph)
     _fold_casts(work.graph)
-    _prelu_to_relu(work.graph)
+    rewrite.prelu(work.graph)
+    rewrite.hard_swish(work.graph)
+    rewrite.drop_dead(work.graph)
     _fix_input(work.graph, size)
     return _open_batch(work)
 
@@ -116,7 +119,7 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
 def _fold_casts(graph: onnx.GraphProto) -> None:
     """Cast constants now: weights stored as float16 become float32."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    kept, gone = [], set()
+    kept = []
     for node in graph.node:
         tensor = tensors.get(node.input[0]) if node.op_type == "Cast" else None
         if tensor is None:
@@ -125,36 +128,8 @@ def _fold_casts(graph: onnx.GraphProto) -> None:
         dtype = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
         array = numpy_helper.to_array(tensor).astype(dtype)
         graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
-        gone.add(tensor.name)
     del graph.node[:]
     graph.node.extend(kept)
-    _drop_unused(graph, gone)
-
-
-def _drop_unused(graph: onnx.GraphProto, names: set[str]) -> None:
-    used = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
-    kept = [t for t in graph.initializer if t.name not in names or t.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _prelu_to_relu(graph: onnx.GraphProto) -> None:
-    """ONNX Runtime has a fast Relu, Mul and Add, and a slow PRelu."""
-    nodes = []
-    for node in graph.node:
-        if node.op_type != "PRelu":
-            nodes.append(node)
-            continue
-        value, slope, out = node.input[0], node.input[1], node.output[0]
-        positive, negative, scaled = (f"{out}/{part}" for part in ("relu", "rest", "scaled"))
-        nodes += [
-            helper.make_node("Relu", [value], [positive]),
-            helper.make_node("Sub", [value, positive], [negative]),
-            helper.make_node("Mul", [negative, slope], [scaled]),
-            helper.make_node("Add", [positive, scaled], [out]),
-        ]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def _fix_input(graph: onnx.GraphProto, size: tuple[int, int]) -> None:
