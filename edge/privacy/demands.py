@@ -26,7 +26,7 @@ _SAMPLES = 16
 """Rows and columns of a region that are looked at, at least (all, where it is smaller)."""
 _BLOCKS = 4
 """A region is judged in 4 x 4 blocks, so that one that is covered by half is noticed."""
-_UNIFORM = 2
+_UNIFORM = 6
 """Levels: where the raw pixels of a block differ by no more, there is nothing to cover."""
 _HOLE = np.ones((3, 3), np.uint8)
 """So many samples that are unchanged side by side are a hole ..."""

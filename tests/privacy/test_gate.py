@@ -147,6 +147,15 @@ def test_a_region_that_still_shows_the_frame_stays_here(
     assert refused(an_event(frame), sighting, bad, policy) == "not_redacted"
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_person_in_the_dark_who_is_not_redacted_stays_here(method: Method) -> None:
+    frame, policy = a_frame(), Policy(method=method)
+    dark = replace(frame, pixels=frame.pixels // 16)
+    sighting = seen(dark, people(PERSON))
+    bad = replace(redact(sighting, policy), pixels=dark.pixels)
+    assert refused(an_event(dark), sighting, bad, policy) == "not_redacted"
+
+
 def test_another_colour_than_the_policys_stays_here() -> None:
     frame = a_frame()
     sighting = seen(frame, people(PERSON))
