@@ -1,10 +1,17 @@
 """Safe mode: with no trained model, everything that is not proven to be still counts as people.
 
 The law: a patch of the picture is shown only when nothing has moved in it for ``still_for``
-seconds. Everything else is covered.
+seconds. Everything else is covered, together with what may belong to the same person.
 
-What it cannot do: somebody who stays motionless for all of ``still_for`` (asleep, a figure so far
-away that breathing and swaying move no pixel) looks like furniture, and is shown. Therefore safe
+How movement is told from noise: each patch is compared with its own look at its last movement, so
+that what creeps, sways or dawns adds up until it counts; nothing is averaged into a background.
+The limit follows the noise of the source, between two bounds. A change in much of the picture at
+once (lights, exposure, a knocked camera), a gap in time, or a source that is new means that
+everything moved. A noisy or badly compressed source is covered more, up to always all of it.
+
+What it cannot do: somebody who stays motionless for all of ``still_for`` (asleep, or so far away
+that swaying and breathing change no pixel) looks like furniture, and is shown. So does somebody
+who differs from what is behind him by less than the noise (in the dark, in fog). Therefore safe
 mode says what it is on the page and in every receipt, and a still picture is never judged.
 """
 
@@ -13,7 +20,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -29,13 +37,19 @@ _GAP = 5.0
 """Seconds without news of a source after which everything in it is unproven again."""
 _FORGET = 60.0
 _SOURCES_MAX = 256
-_LEAST, _MOST = 5.0, 18.0
+_LEAST, _MOST = 6.0, 18.0
 """The threshold of a change in grey levels follows the noise between these two."""
 _EVERYTHING = 0.35
 """Where this share of the patches changes at once, the light changed, or the camera moved."""
 
-_AROUND = cv2.getStructuringElement(cv2.MORPH_RECT, (7, 9))
-_TOGETHER = cv2.getStructuringElement(cv2.MORPH_RECT, (9, 15))
+_SMALL, _MARGIN = (24.0, 48.0), 4.0
+"""The least region that is covered, and what is added on each side, in pixels of 320 by 180."""
+
+_BAND = 8
+"""Patches: about the width of a person near by; wider regions are cut into bands like that."""
+
+_AROUND = cv2.getStructuringElement(cv2.MORPH_RECT, (5, 7))
+_TOGETHER = cv2.getStructuringElement(cv2.MORPH_RECT, (5, 9))
 
 
 class BuiltinEngine:
@@ -140,7 +154,7 @@ class _View:
         self._reference = np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)
         self._moved_at = np.zeros((_ROWS, _COLUMNS))
         self._news_at = -np.inf
-        self._noise = _MOST
+        self._noise = 0.0
 
     def look(self, pixels: NDArray[np.uint8], now: float, still_for: float) -> NDArray[np.bool_]:
         """Take in a frame; return ``(rows, columns)`` bool, true where a patch is not yet still.
@@ -167,26 +181,70 @@ class _View:
         """Tell which patches moved, with those around them that may belong to the same person."""
         if everything or self._newest is None:
             return np.ones((_ROWS, _COLUMNS), np.bool_)
-        step = float(np.median(cv2.absdiff(soft, self._newest))) + 0.5
-        self._noise += 0.1 * (step - self._noise)
-        limit = min(_MOST, max(_LEAST, 7 * self._noise))
-        change = cv2.absdiff(soft, self._reference).max(axis=2)
-        worst = change.reshape(_ROWS, _PATCH, _COLUMNS, _PATCH).max(axis=(1, 3))
-        moved = (worst > limit).astype(np.uint8)
+        limit = self._limit(soft, self._newest)
+        moved = (_worst(cv2.absdiff(soft, self._reference)) > limit).astype(np.uint8)
         if moved.mean() > _EVERYTHING:
             return np.ones((_ROWS, _COLUMNS), np.bool_)
-        grown = cv2.dilate(moved, _AROUND)
-        whole = cv2.morphologyEx(grown, cv2.MORPH_CLOSE, _TOGETHER, borderValue=0)
-        return whole.astype(np.bool_)
+        return _whole(cv2.dilate(moved, _AROUND))
+
+    def _limit(self, soft: NDArray[np.uint8], before: NDArray[np.uint8]) -> float:
+        """Return the change in grey levels above which a pixel moved, by the noise of this source.
+
+        The noise is what three quarters of the patches stay below from frame to frame; its peaks
+        (an encoder's key frames) are remembered for some seconds. However noisy, the limit stays
+        below ``_MOST``, and what it lets pass is still there when it comes down: patches are
+        compared with their own past, not with the frame before.
+        """
+        step = np.quantile(_worst(cv2.absdiff(soft, before)), 0.75)
+        self._noise = max(float(step), 0.99 * self._noise)
+        return min(_MOST, max(_LEAST, 2 + 1.9 * self._noise))
+
+
+def _worst(change: NDArray[np.uint8] | cv2.typing.MatLike) -> NDArray[np.uint8]:
+    """Return the largest change in each patch, ``(rows, columns)`` uint8."""
+    return np.asarray(
+        change.reshape(_ROWS, _PATCH, _COLUMNS, _PATCH * 3).max(axis=(1, 3)), np.uint8
+    )
 
 
 def _pixelwise(patches: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.repeat(np.repeat(patches, _PATCH, axis=0), _PATCH, axis=1)[:, :, None]
 
 
+def _whole(patches: NDArray[np.uint8] | cv2.typing.MatLike) -> NDArray[np.bool_]:
+    """Close the gaps between parts that move, and fill what they enclose: a torso between limbs."""
+    padded = cv2.copyMakeBorder(patches, 8, 8, 8, 8, cv2.BORDER_CONSTANT, value=0)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _TOGETHER)
+    outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(closed, outlines, -1, 1, cv2.FILLED)
+    return filled[8:-8, 8:-8].astype(np.bool_)
+
+
 def _boxes(moving: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the boxes ``(n, 4)`` of connected regions, grown to the size of a person."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
-    boxes = stats[1:count, :4].astype(np.float32) * _PATCH
-    boxes[:, 2:] += boxes[:, :2]
-    return np.clip(boxes, 0, [_WIDTH, _HEIGHT, _WIDTH, _HEIGHT]).astype(np.float32)
+    """Return the boxes ``(n, 4)`` of connected regions, grown to the size of a person.
+
+    Part of a person is often all that moves. A region becomes at least as large as a small person,
+    a wide one as tall as somebody that wide, and all get a margin. A region wider than a person
+    is cut into bands, each as tall as the region is there, so that a long way walked does not
+    cover all of the picture.
+    """
+    count, marks = cv2.connectedComponents(moving.astype(np.uint8))
+    boxes = [box for i in range(1, count) for box in _bands(marks == i)]
+    inside = np.clip(np.array(boxes), 0, (_WIDTH, _HEIGHT, _WIDTH, _HEIGHT))
+    return np.asarray(inside, np.float32)
+
+
+def _bands(region: NDArray[np.bool_]) -> Iterator[tuple[float, float, float, float]]:
+    columns = np.flatnonzero(region.any(axis=0))
+    first, last = int(columns[0]), int(columns[-1]) + 1
+    parts = max(1, round((last - first) / _BAND))
+    edges = np.linspace(first, last, parts + 1).round().astype(int).tolist()
+    for left, right in pairwise(edges):
+        rows = np.flatnonzero(region[:, left:right].any(axis=1))
+        top, bottom = float(rows[0]) * _PATCH, float(rows[-1] + 1) * _PATCH
+        wide = float(right - left) * _PATCH
+        tall = max(_SMALL[1], min(2.2 * wide, 0.5 * _HEIGHT))
+        grow_x = max(0.0, (_SMALL[0] - wide) / 2) + _MARGIN
+        grow_y = max(0.0, (tall - (bottom - top)) / 2) + _MARGIN
+        x0, x1 = left * _PATCH - grow_x, right * _PATCH + grow_x
+        yield x0, top - grow_y, x1, bottom + grow_y
