@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from edge.detections import Detections, EngineInfo
 from edge.errors import PartFailed, Withheld
 
+Mat = cv2.typing.MatLike
+
 _WIDTH, _HEIGHT = 320, 180
 _PATCH = 4
 _ROWS, _COLUMNS = _HEIGHT // _PATCH, _WIDTH // _PATCH
@@ -170,7 +172,7 @@ class _View:
             if news:
                 unproven = first or now - self._news_at > _GAP
                 moved = self._moved(soft, everything=unproven)
-                self._reference = np.where(_pixelwise(moved), soft, self._reference)
+                cv2.copyTo(soft, _pixelwise(moved), self._reference)
                 self._moved_at[moved] = now
                 self._newest, self._news_at = soft, now
             if now - self._news_at > _GAP:
@@ -200,18 +202,19 @@ class _View:
         return min(_MOST, max(_LEAST, 2 + 1.9 * self._noise))
 
 
-def _worst(change: NDArray[np.uint8] | cv2.typing.MatLike) -> NDArray[np.uint8]:
+def _worst(change: Mat) -> NDArray[np.uint8]:
     """Return the largest change in each patch, ``(rows, columns)`` uint8."""
-    return np.asarray(
-        change.reshape(_ROWS, _PATCH, _COLUMNS, _PATCH * 3).max(axis=(1, 3)), np.uint8
+    most = cv2.dilate(change, np.ones((_PATCH, _PATCH), np.uint8), anchor=(0, 0))
+    return np.asarray(most[::_PATCH, ::_PATCH].max(axis=2), np.uint8)
+
+
+def _pixelwise(patches: NDArray[np.bool_]) -> Mat:
+    return cv2.resize(
+        patches.astype(np.uint8), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT
     )
 
 
-def _pixelwise(patches: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.repeat(np.repeat(patches, _PATCH, axis=0), _PATCH, axis=1)[:, :, None]
-
-
-def _whole(patches: NDArray[np.uint8] | cv2.typing.MatLike) -> NDArray[np.bool_]:
+def _whole(patches: Mat) -> NDArray[np.bool_]:
     """Close the gaps between parts that move, and fill what they enclose: a torso between limbs."""
     padded = cv2.copyMakeBorder(patches, 8, 8, 8, 8, cv2.BORDER_CONSTANT, value=0)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _TOGETHER)
