@@ -16,7 +16,7 @@ from edge.event import Outcome
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sources.upload import Uploads
-from edge.web.view import BoxStatus, Reply, Seeing
+from edge.web.view import BoxStatus, Reply, Seeing, Sending
 
 NOW = datetime(2026, 5, 4, 9, 30, 0, tzinfo=UTC)
 JPEG_START = b"\xff\xd8"
@@ -96,19 +96,7 @@ def well() -> BoxStatus:
             "hint": "",
         },
         "seeing": [seeing("gate"), seeing("crane")],
-        "sending": {
-            "store": "s3 http://10.0.0.2:9000/site-pictures",
-            "up": True,
-            "waiting": 0,
-            "bytes": 0,
-            "oldest": None,
-            "max_bytes": 2 * 2**30,
-            "last_success": NOW.isoformat(),
-            "stored": 24690,
-            "dead": 0,
-            "reason": "",
-            "hint": "",
-        },
+        "sending": _sending_well(),
         "uploads": {"queued": 0, "running": 0, "done": 0, "dead": 0},
         "box": {
             "site": "harbour-east",
@@ -119,6 +107,22 @@ def well() -> BoxStatus:
             "clock": NOW.isoformat(),
         },
         "notices": [],
+    }
+
+
+def _sending_well() -> Sending:
+    return {
+        "store": "s3 http://10.0.0.2:9000/site-pictures",
+        "up": True,
+        "waiting": 0,
+        "bytes": 0,
+        "oldest": None,
+        "max_bytes": 2 * 2**30,
+        "last_success": NOW.isoformat(),
+        "stored": 24690,
+        "dead": 0,
+        "reason": "",
+        "hint": "",
     }
 
 

@@ -155,6 +155,7 @@ async def test_pictures_are_shown_although_all_live_places_are_taken(
         "(i => i.naturalWidth === 640 && i.getAttribute('src').includes('/latest'))"
         "(document.querySelector('figure img'))",
     )
+    assert watched.foreign == []
 
 
 async def test_a_person_signs_in_looks_and_signs_out(browser: Browser, open_site: Open) -> None:

@@ -112,6 +112,7 @@ async def test_a_viewer_that_does_not_read_is_let_go(
             await site.box.show(parcel(number, body=bytes(4 * 2**20)))
             await asyncio.sleep(0.05)
     writer.close()
+    assert number > 1
 
 
 async def test_the_latest_picture_says_when_it_was_taken(site: Site) -> None:

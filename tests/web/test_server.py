@@ -54,9 +54,11 @@ async def test_an_address_that_this_machine_does_not_have_is_fatal() -> None:
 
 async def test_stopping_twice_is_stopping_once() -> None:
     server = WebServer(WebConfig(port=0), FakeBox())
-    await server.start()
+    port = int((await server.start()).rstrip("/").rpartition(":")[2])
     await server.stop()
     await server.stop()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
 async def test_it_can_listen_on_ipv6(open_site: Open) -> None:
