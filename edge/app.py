@@ -65,10 +65,10 @@ TICK = 1.0
 def build_store(config: Config) -> Store:
     """Make the store that the configuration names; its libraries are imported only then."""
     if isinstance(config.store, FolderStoreConfig):
-        return FolderStore(config.store)
+        return FolderStore(config.store, parallel=config.outbox.parallel)
     from edge.sinks.s3 import S3Store  # noqa: PLC0415
 
-    return S3Store(config.store)
+    return S3Store(config.store, parallel=config.outbox.parallel)
 
 
 def demo_config(directory: Path) -> Config:
@@ -181,6 +181,7 @@ class Box:
             self.pool.close()
             if self.web is not None:
                 await self.web.stop()
+            await self.forwarder.close()
             await self.outbox.close()
 
     def stop(self) -> None:
