@@ -207,6 +207,20 @@ async def test_when_too_many_wait_the_next_is_503_and_told_when_to_come_back(
     assert int(headers["Retry-After"]) >= 1
 
 
+async def test_when_there_is_no_room_the_body_is_not_even_asked_for(open_site: Open) -> None:
+    site = await open_site(FakeBox(JobsConfig(max_waiting=1)))
+    await post(site)
+    port = int(site.url.rstrip("/").rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+        b"Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+    )
+    assert b" 503 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_job_that_is_not_done_yet_has_no_picture_yet(site: Site) -> None:
     _, _, job = await post(site)
     async with site.client.get(site.at(job["links"]["image"])) as answer:
