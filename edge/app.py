@@ -155,7 +155,9 @@ class Box:
         )
         self.lanes = Lanes()
         self.live = Live()
-        self.uploads = Uploads(config.jobs, metrics=metrics, origin=self.origin)
+        self.uploads = Uploads(
+            config.jobs, metrics=metrics, origin=self.origin, max_bytes=config.web.max_upload
+        )
         self.supervisor = Supervisor(metrics)
         self.doors = Supervisor(metrics, most=config.outbox.retry_max)
         self.beats = Beats()
@@ -278,6 +280,7 @@ class Box:
         async for event in self.uploads.events():
             self.metrics.pictures_taken.labels(self.uploads.name).inc()
             await self.lanes.accept(event, self.uploads.settle)
+            del event  # or the original would stay in memory until the next one comes
 
     async def _tick(self) -> None:
         lag = LoopLag()

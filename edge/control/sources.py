@@ -155,6 +155,7 @@ class SourceTable:
                 up()
                 taken.inc()
                 await hand(event, source.settle)
+                del event  # or the picture would stay in memory until the next one comes
             failed = False
         finally:
             await source.close()
