@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import stat
+from socket import SOCK_STREAM
 
 from edge.config.sources import CameraConfig
 from edge.errors import PartFailed
@@ -21,26 +22,38 @@ from edge.sources.capture_ffmpeg import find_ffmpeg
 
 _PROBE_EVERY = 0.2
 _CONNECT_TIMEOUT = 1.0
+_PATIENCE = 30.0
 
 
 async def until_it_answers(host: str, port: int) -> None:
-    """Return as soon as a TCP connection to the camera succeeds.
+    """Return as soon as a TCP connection to the camera succeeds, or after half a minute.
 
     A new attempt begins every 0.2 s while older ones still hang, so that a cable plugged in again
-    is noticed at once.
+    is noticed at once. The name is looked up once: names may be slow.
     """
+    attempts: set[asyncio.Task[None]] = set()
     answered = asyncio.Event()
-    async with asyncio.TaskGroup() as attempts:
-        while not answered.is_set():
-            attempts.create_task(_connect(host, port, answered), name="camera probe")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(answered.wait(), _PROBE_EVERY)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=SOCK_STREAM)
+            where = found[0][4][0]
+            while not answered.is_set():
+                attempt = asyncio.create_task(_connect(where, port, answered), name="camera probe")
+                attempts.add(attempt)
+                attempt.add_done_callback(attempts.discard)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(answered.wait(), _PROBE_EVERY)
+    except OSError:  # the patience is over, or the name is no longer known
+        return
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
 
 
-async def _connect(host: str, port: int, answered: asyncio.Event) -> None:
+async def _connect(host: str | int, port: int, answered: asyncio.Event) -> None:
     with contextlib.suppress(OSError):
         async with asyncio.timeout(_CONNECT_TIMEOUT):
-            _, writer = await asyncio.open_connection(host, port)
+            _, writer = await asyncio.open_connection(str(host), port)
         answered.set()
         writer.transport.abort()
 

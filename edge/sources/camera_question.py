@@ -140,51 +140,56 @@ async def connected(address: Address, *, verify: bool) -> AsyncIterator[Conversa
     """Hold a connection to the camera.
 
     Raises:
-        PartFailed: ``refused``, ``unreachable`` or ``tls``, each in its own words.
+        PartFailed: ``refused``, ``unreachable``, ``unknown_name`` or ``tls``, in words.
 
     """
     secure = await asyncio.to_thread(_tls, verify=verify) if address.tls else None
-    where = f"{address.host}:{address.port}"
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             reader, writer = await asyncio.open_connection(
                 address.host, address.port, ssl=secure, limit=_LIMIT
             )
-    except ssl.SSLCertVerificationError as error:
-        raise PartFailed(
-            f"its certificate is not trusted: {error.verify_message}",
-            hint="install the certificate's authority on this box, or set tls_verify = false "
-            "(then anyone on the network may pretend to be the camera)",
-            reason="tls",
-        ) from error
-    except ssl.SSLError as error:
-        raise PartFailed(
-            f"{where} does not speak TLS",
-            hint="check the port, or write rtsp:// or http:// without the s",
-            reason="tls",
-        ) from error
-    except ConnectionRefusedError as error:
-        raise PartFailed(
-            f"nobody listens at {where}",
-            hint="the camera is starting, its service is off, or the port is another one",
-            reason="refused",
-        ) from error
-    except socket.gaierror as error:
-        raise PartFailed(
-            f"the name {address.host} is not known",
-            hint="check the name, or write the camera's IP address",
-            reason="unreachable",
-        ) from error
     except OSError as error:
-        raise PartFailed(
-            f"{address.host} cannot be reached",
-            hint="check its power, its cable and the address",
-            reason="unreachable",
-        ) from error
+        raise _unconnected(address, error) from error
     try:
         yield Conversation(address, reader, writer)
     finally:
         writer.transport.abort()
+
+
+def _unconnected(address: Address, error: OSError) -> PartFailed:
+    """Say in words why there is no connection."""
+    where = f"{address.host}:{address.port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return PartFailed(
+            f"its certificate is not trusted: {error.verify_message}",
+            hint="install the certificate's authority on this box, or set tls_verify = false "
+            "(then anyone on the network may pretend to be the camera)",
+            reason="tls",
+        )
+    if isinstance(error, ssl.SSLError):
+        return PartFailed(
+            f"{where} does not speak TLS",
+            hint="check the port, or write rtsp:// or http:// without the s",
+            reason="tls",
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return PartFailed(
+            f"nobody listens at {where}",
+            hint="the camera is starting, its service is off, or the port is another one",
+            reason="refused",
+        )
+    if isinstance(error, socket.gaierror):
+        return PartFailed(
+            f"the name {address.host} is not known",
+            hint="check the name, or write the camera's IP address",
+            reason="unknown_name",
+        )
+    return PartFailed(
+        f"{address.host} cannot be reached",
+        hint="check its power, its cable and the address",
+        reason="unreachable",
+    )
 
 
 def _tls(*, verify: bool) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from edge.config.sources import CameraConfig
 from edge.errors import PartFailed
@@ -38,6 +39,8 @@ _STEADY = 2.0
 _SOON = 60.0
 """Seconds after its last picture during which a camera is asked often: it is probably starting."""
 _OFTEN = 0.25
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class Watch:
@@ -149,8 +152,8 @@ class Watch:
         await self._wait_for_threads()
         capture = self._capture = self._make()
         began = time.monotonic()
-        capture.start()
         try:
+            await self._open(capture)
             await self._first_picture(capture)
             self._streaming()
             await self._while_it_lives(capture)
@@ -173,22 +176,37 @@ class Watch:
 
         await self._until(few, None)
 
-    async def _first_picture(self, capture: Capture) -> None:
-        """Wait until it is open and has shown a picture, each within its limit.
+    async def _open(self, capture: Capture) -> None:
+        """Start it and wait until it is open; one camera at a time, as OpenCV does it anyway.
 
         Raises:
-            PartFailed: it failed or took too long; ``not_opened`` where nobody knows why.
+            PartFailed: it failed or took too long; the wait for other cameras does not count.
 
         """
-        live, config, began = self._address.live, self._config, time.monotonic()
-        limit = config.open_timeout + _GRACE if live else None
-        if not await self._until(lambda: capture.opened or capture.ended, limit):
-            raise self._too_late("opening it", config.open_timeout)
-        limit = config.stall_after if live else None
-        if not await self._until(lambda: capture.delivered or capture.ended, limit):
-            raise self._too_late("its first picture", config.stall_after)
+        limit = self._config.open_timeout
+        async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            began = time.monotonic()
+            capture.start()
+            live = self._address.live
+            bound = limit + _GRACE if live else None
+            if not await self._until(lambda: capture.opened or capture.ended, bound):
+                raise self._too_late("opening it", limit)
         if capture.failure:
             raise self._cause(capture.failure, time.monotonic() - began)
+
+    async def _first_picture(self, capture: Capture) -> None:
+        """Wait until it has shown a picture.
+
+        Raises:
+            PartFailed: it ended, or the picture took too long.
+
+        """
+        limit = self._config.stall_after
+        bound = limit if self._address.live else None
+        if not await self._until(lambda: capture.delivered or capture.ended, bound):
+            raise self._too_late("its first picture", limit)
+        if capture.failure:
+            raise capture.failure
         if not capture.delivered:
             raise PartFailed("it ended before its first picture", reason="ended")
 

@@ -108,6 +108,8 @@ class Capture:
     def stop(self) -> None:
         """Give up on it: nothing more is delivered. Never blocks."""
         self._stopped.set()
+        if self._thread.ident is None:
+            self.ended = True  # it never began
         with self._lock:
             self._slot.clear()
         if self._room:

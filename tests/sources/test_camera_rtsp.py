@@ -178,6 +178,12 @@ async def test_a_login_that_is_refused_is_said_to_be(
     await right.frames(3)
 
 
+async def test_a_name_that_nobody_knows_is_said_to_be_unknown(watch: Watch) -> None:
+    viewer = watch("rtsp://no-such-camera.invalid/cam0")
+    await viewer.state("waiting")
+    assert viewer.camera.status().reason == "the name no-such-camera.invalid is not known"
+
+
 async def test_a_peer_that_is_no_camera_is_said_to_be_none(watch: Watch) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 
 from tests.places import free_port
 from tests.servers.http_camera import HttpCamera
-from tests.servers.rtsp import StartRtsp
+from tests.servers.rtsp import RtspServer, StartRtsp
 from tests.sources.conftest import MakeVideo, Viewer, Watch
 
 SECRETS = ("Gehe1m", "S3cretUser")
@@ -33,6 +33,24 @@ def everything_shown(viewer: Viewer) -> str:
     )
 
 
+def wrong_addresses(rtsp: RtspServer, *cameras: HttpCamera) -> list[str]:
+    """Return one address for each way to fail, every one with both secrets."""
+    at = f"//{SECRETS[1]}:{SECRETS[0]}@"
+    query = f"user={SECRETS[1]}&password={SECRETS[0]}"
+    return [
+        rtsp.url().replace("//", at),
+        rtsp.url("nothing").replace("//", at),
+        f"rtsp:{at}127.0.0.1:{free_port()}/cam0?{query}",
+        f"rtsp://127.0.0.1:{rtsp.port}/cam0?{query}",
+        f"rtsp://127.0.0.1:{rtsp.port}/user={SECRETS[1]}_password={SECRETS[0]}_channel=1.sdp",
+        f"rtsp:{at}no-such-host.invalid/cam0",
+        f"rtsps:{at}127.0.0.1:{rtsp.port}/cam0",
+        *(camera.url.replace("//", at) + f"?{query}" for camera in cameras),
+        f"http:{at}127.0.0.1:port/video",
+        f"ftp:{at}127.0.0.1/video",
+    ]
+
+
 async def test_no_failure_shows_a_credential(
     start_rtsp: StartRtsp,
     make_video: MakeVideo,
@@ -43,28 +61,11 @@ async def test_no_failure_shows_a_credential(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level("DEBUG")
-    caplog.handler.setLevel("DEBUG")
     rtsp = start_rtsp(make_video("gop1.mp4"), login="me:right")
-    login = ":".join(reversed(SECRETS))
     http_camera.login = https_camera.login = "me:right"
-    query = f"user={SECRETS[1]}&password={SECRETS[0]}"
-    at = f"//{login}@"
-    addresses = [
-        rtsp.url(login=login),
-        rtsp.url("nothing", login=login),
-        f"rtsp:{at}127.0.0.1:{free_port()}/cam0?{query}",
-        f"rtsp://127.0.0.1:{rtsp.port}/cam0?{query}",
-        f"rtsp://127.0.0.1:{rtsp.port}/user={SECRETS[1]}_password={SECRETS[0]}_channel=1.sdp",
-        f"rtsp:{at}no-such-host.invalid/cam0",
-        f"rtsps:{at}127.0.0.1:{rtsp.port}/cam0",
-        http_camera.url.replace("//", at) + f"?{query}",
-        https_camera.url.replace("//", at) + f"?{query}",
-        f"http:{at}127.0.0.1:port/video",
-        f"ftp:{at}127.0.0.1/video",
-    ]
     viewers = [
         watch(url, name=f"cam{n}", stall_after="1s", open_timeout="1s", tls_verify=False)
-        for n, url in enumerate(addresses)
+        for n, url in enumerate(wrong_addresses(rtsp, http_camera, https_camera))
     ]
     for viewer in viewers:
         await viewer.until(lambda viewer=viewer: viewer.camera.status().reason)  # type: ignore[misc]
@@ -74,10 +75,9 @@ async def test_no_failure_shows_a_credential(
         await viewer.end()
         shown += everything_shown(viewer)
     captured = capfd.readouterr()
-    logged = caplog.text
-    assert "cam0" in logged
+    assert "cam0" in caplog.text
     for secret in SECRETS:
-        for text in (shown, logged, captured.out, captured.err):
+        for text in (shown, caplog.text, captured.out, captured.err):
             assert secret not in text
 
 
