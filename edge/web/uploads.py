@@ -29,6 +29,9 @@ LONGEST_WAIT = 60.0
 _TYPES = "image/*, application/octet-stream, multipart/form-data"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
+# The second is what "curl --data-binary" says of everything; the content decides.
+_RAW = ("application/octet-stream", "application/x-www-form-urlencoded")
+
 
 class UploadApi:
     """Takes pictures, and hands out how they fare and what they became."""
@@ -54,7 +57,7 @@ class UploadApi:
             await go_on(request)
             return await self._take_reference(request)
         form = kind == "multipart/form-data"
-        if not form and not kind.startswith("image/") and kind != "application/octet-stream":
+        if not form and not kind.startswith("image/") and kind not in _RAW:
             raise Refused(
                 415,
                 "unsupported_type",

@@ -95,6 +95,13 @@ async def test_a_reference_to_a_bucket_says_clearly_that_it_comes_later(site: Si
         assert answer.status == 422
 
 
+async def test_a_picture_as_curl_sends_it_without_further_words_is_taken(site: Site) -> None:
+    kind = "application/x-www-form-urlencoded"
+    status, headers, _ = await post(site, b"\xff\xd8 a picture", **{"Content-Type": kind})
+    assert status == 202
+    assert headers["Location"].startswith("/v1/jobs/")
+
+
 async def test_what_is_not_a_picture_is_415_and_says_what_is_taken(site: Site) -> None:
     status, headers, _ = await post(site, b"hello", **{"Content-Type": "text/plain"})
     assert status == 415
