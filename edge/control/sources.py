@@ -148,12 +148,10 @@ class SourceTable:
     async def _run(self, name: str, up: Callable[[], None]) -> None:
         source = self._open[name] = self._build(name, self._configs[name])
         hand = self._offer if source.live else self._accept
-        taken = self._metrics.pictures_taken.labels(name)
         failed = True
         try:
             async for event in source.events():
                 up()
-                taken.inc()
                 await hand(event, source.settle)
                 del event  # or the picture would stay in memory until the next one comes
             failed = False
