@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import PartFailed
+from edge.sources.capture_opencv import OpenCvReader
 from tests.places import need
 from tests.servers.http_camera import HttpCamera, make_certificate
 from tests.servers.rtsp import StartRtsp
@@ -95,6 +96,17 @@ async def test_a_redirect_to_tls_never_reaches_opencv(
     await viewer.until(lambda: "encrypted" in viewer.camera.status().reason)
     assert "https://" in viewer.camera.status().hint
     await asyncio.sleep(0.5)
+    assert https_camera.handshakes == 0
+
+
+async def test_opencv_itself_refuses_a_redirect_to_tls(
+    http_camera: HttpCamera, https_camera: HttpCamera
+) -> None:
+    """The camera may answer our question in one way and OpenCV in another."""
+    url = http_camera.redirect(https_camera.url)
+    reader = OpenCvReader(url, network=True, open_timeout=2, read_timeout=2)
+    with pytest.raises(PartFailed):
+        await asyncio.to_thread(reader.open)
     assert https_camera.handshakes == 0
 
 
