@@ -74,8 +74,9 @@ class SceneDrawing:
                 boxes[i], areas[i] = _place(painted, picture, owner, i + 1)
         self._label(picture, seconds)
         self._site.grain(picture, index)
-        seen = cv2.calcHist([owner], [0], None, [256], [0, 256]).ravel()[1 : len(areas) + 1]
-        return picture, boxes, np.minimum(seen / areas, 1).astype(np.float32)
+        seen = [_seen(owner, box, i + 1) for i, box in enumerate(boxes)]
+        shares = np.minimum(np.array(seen, np.float32) / areas, 1)
+        return picture, boxes, shares.astype(np.float32)
 
     def _label(self, picture: Pixels, seconds: float) -> None:
         now = int(seconds + _OPENING)
@@ -87,6 +88,14 @@ class SceneDrawing:
             cv2.putText(
                 picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.9 * scale, colour, width, cv2.LINE_AA
             )
+
+
+def _seen(owner: NDArray[np.uint8], box: NDArray[np.float32], mark: int) -> int:
+    """Count the pixels that are a figure's in the end."""
+    x0, y0, x1, y1 = box.astype(int)
+    if x1 <= x0 or y1 <= y0:
+        return 0
+    return cv2.countNonZero(cv2.inRange(owner[y0:y1, x0:x1], mark, mark))
 
 
 def _place(

@@ -156,7 +156,7 @@ class FigurePainter:
         high = np.ceil(posed.flat.max(axis=0) + 0.20 * scale).astype(int)
         width, height = (high - low).tolist()
         canvas = np.zeros((height * _FINE, width * _FINE, 4), np.uint8)
-        brush = Brush(canvas, 3 if scale < 60 else 5)
+        brush = Brush(canvas, 3 if scale < 60 else 4 if scale < 110 else 5)
         at = (posed.flat - low) * _FINE
         _Body(self.look, brush, at, posed, heading).draw(self._radii, self._colours)
         small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)

@@ -39,10 +39,16 @@ class Drafter:
         thick: float,
     ) -> None:
         """Draw a line between two points in metres, ``thick`` metres thick."""
-        flat = self.lens.project(np.array([a, b], np.float64))
-        (x0, y0), (x1, y1) = np.round(flat * (1 << _SHIFT)).astype(int).tolist()
+        (x0, y0), (x1, y1) = (self._fixed(*point) for point in (a, b))
         width = max(1, round(thick * self.lens.focal / a[2]))
         cv2.line(self.picture, (x0, y0), (x1, y1), colour, width, cv2.LINE_AA, _SHIFT)
+
+    def _fixed(self, x: float, y: float, z: float) -> tuple[int, int]:
+        """Project one point; numpy would be slow for so few."""
+        scale, unit = self.lens.focal / z, 1 << _SHIFT
+        right = self.lens.width / 2 + x * scale
+        down = self.lens.horizon + (self.lens.above - y) * scale
+        return round(right * unit), round(down * unit)
 
     def block(self, box: Box, colour: Colour) -> None:
         """Draw a block with its front, the side that can be seen, and its top."""
@@ -152,51 +158,45 @@ def bricks(draft: Drafter, box: Box) -> None:
 
 def digger(draft: Drafter, at: tuple[float, float]) -> None:
     """Draw an excavator from its side."""
-    yellow, dark = (40, 175, 235), (48, 48, 50)
-    draft.outline(
-        at, [(0.1, 0.05), (3.1, 0.05), (3.35, 0.4), (3.1, 0.8), (0.1, 0.8), (-0.15, 0.4)], dark
-    )
-    draft.outline(
-        at, [(0.2, 0.2), (3.0, 0.2), (3.1, 0.4), (3.0, 0.64), (0.2, 0.64), (0.1, 0.4)], (78, 80, 84)
-    )
+    for colour, shape in _DIGGER[:2]:
+        draft.outline(at, shape, colour)
     for i in range(6):
         draft.wheel(at, (0.4 + 0.48 * i, 0.36, 0.17), (40, 40, 42))
         draft.wheel(at, (0.4 + 0.48 * i, 0.36, 0.08), (95, 96, 98))
-    draft.outline(
-        at,
-        [(0.5, 0.85), (3.5, 0.85), (3.5, 1.7), (3.2, 1.95), (1.6, 1.95), (1.5, 1.2), (0.5, 1.1)],
-        yellow,
-    )
-    draft.outline(at, [(2.3, 1.1), (3.4, 1.1), (3.4, 1.6), (2.3, 1.6)], lit(yellow, 0.8))
+    for colour, shape in _DIGGER[2:]:
+        draft.outline(at, shape, colour)
     for i in range(5):
-        draft.outline(
-            at,
-            [
-                (2.4 + 0.2 * i, 1.2),
-                (2.5 + 0.2 * i, 1.2),
-                (2.5 + 0.2 * i, 1.5),
-                (2.4 + 0.2 * i, 1.5),
-            ],
-            lit(yellow, 0.5),
-        )
-    draft.outline(
-        at, [(0.45, 1.0), (1.7, 1.0), (1.7, 2.75), (0.75, 2.75), (0.45, 1.9)], lit(yellow, 0.9)
-    )
-    draft.outline(
-        at, [(0.58, 1.6), (1.1, 1.6), (1.1, 2.6), (0.82, 2.6), (0.58, 1.88)], (120, 104, 88)
-    )
-    draft.outline(at, [(1.18, 1.3), (1.6, 1.3), (1.6, 2.6), (1.18, 2.6)], (104, 90, 76))
-    draft.outline(at, [(0.72, 2.75), (1.75, 2.75), (1.75, 2.85), (0.72, 2.85)], dark)
-    draft.outline(
-        at, [(0.55, 1.3), (0.75, 1.15), (-0.9, 3.5), (-1.3, 3.45), (-1.2, 3.2)], lit(yellow, 0.95)
-    )
-    draft.outline(at, [(-1.3, 3.5), (-1.0, 3.3), (-1.75, 1.15), (-1.95, 1.2)], lit(yellow, 0.82))
-    draft.outline(at, [(-0.2, 1.9), (-0.1, 1.98), (-1.0, 3.2), (-1.12, 3.15)], (150, 155, 158))
-    draft.outline(
-        at,
-        [(-2.1, 1.25), (-1.6, 1.2), (-1.35, 0.75), (-1.55, 0.4), (-2.2, 0.45), (-2.0, 0.8)],
+        x = 2.4 + 0.2 * i
+        slot = [(x, 1.2), (x + 0.1, 1.2), (x + 0.1, 1.5), (x, 1.5)]
+        draft.outline(at, slot, lit(_YELLOW, 0.5))
+
+
+_YELLOW, _RUBBER = (40, 175, 235), (48, 48, 50)
+_DIGGER: tuple[tuple[Colour, Flat], ...] = (
+    # tracks
+    (_RUBBER, [(0.1, 0.05), (3.1, 0.05), (3.35, 0.4), (3.1, 0.8), (0.1, 0.8), (-0.15, 0.4)]),
+    ((78, 80, 84), [(0.2, 0.2), (3.0, 0.2), (3.1, 0.4), (3.0, 0.64), (0.2, 0.64), (0.1, 0.4)]),
+    # body and its grille
+    (
+        _YELLOW,
+        [(0.5, 0.85), (3.5, 0.85), (3.5, 1.7), (3.2, 1.95), (1.6, 1.95), (1.5, 1.2), (0.5, 1.1)],
+    ),
+    (lit(_YELLOW, 0.8), [(2.3, 1.1), (3.4, 1.1), (3.4, 1.6), (2.3, 1.6)]),
+    # cabin, its windows and roof
+    (lit(_YELLOW, 0.9), [(0.45, 1.0), (1.7, 1.0), (1.7, 2.75), (0.75, 2.75), (0.45, 1.9)]),
+    ((120, 104, 88), [(0.58, 1.6), (1.1, 1.6), (1.1, 2.6), (0.82, 2.6), (0.58, 1.88)]),
+    ((104, 90, 76), [(1.18, 1.3), (1.6, 1.3), (1.6, 2.6), (1.18, 2.6)]),
+    (_RUBBER, [(0.72, 2.75), (1.75, 2.75), (1.75, 2.85), (0.72, 2.85)]),
+    # boom, arm, cylinder, bucket
+    (lit(_YELLOW, 0.95), [(0.55, 1.3), (0.75, 1.15), (-0.9, 3.5), (-1.3, 3.45), (-1.2, 3.2)]),
+    (lit(_YELLOW, 0.82), [(-1.3, 3.5), (-1.0, 3.3), (-1.75, 1.15), (-1.95, 1.2)]),
+    ((150, 155, 158), [(-0.2, 1.9), (-0.1, 1.98), (-1.0, 3.2), (-1.12, 3.15)]),
+    (
         (66, 66, 70),
-    )
+        [(-2.1, 1.25), (-1.6, 1.2), (-1.35, 0.75), (-1.55, 0.4), (-2.2, 0.45), (-2.0, 0.8)],
+    ),
+)
+"""An excavator's outlines in metres, in the order in which they are drawn."""
 
 
 def cone(draft: Drafter, at: tuple[float, float]) -> None:
