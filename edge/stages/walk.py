@@ -15,13 +15,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from edge.config.privacy import Policy
 from edge.contracts import Engine, Gate, Keeper, Picture
 from edge.errors import TryLater
-from edge.event import Event, Outcome
+from edge.event import FRAME_TAKEN, Event, Outcome
 from edge.frame import Encoded, Frame
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
@@ -106,7 +107,7 @@ class Redact:
             del self._turns[source]
 
     def _carry(self, event: Event[Picture], engine: Engine) -> Parcel:
-        frame = self._as_frame(event.data)
+        frame = self._as_frame(event)
         policy = self._policy_for(frame.source)
         frame = blackout(frame, policy.blackout)
         sighting = self._timed("detect", lambda: detect(frame, engine))
@@ -115,10 +116,13 @@ class Redact:
         self._metrics.people_covered.labels(frame.source).inc(len(redaction.covered))
         return parcel
 
-    def _as_frame(self, picture: Picture) -> Frame:
-        if isinstance(picture, Encoded):
-            return self._timed("decode", lambda: decode(picture, max_pixels=self._max_pixels))
-        return picture
+    def _as_frame(self, event: Event[Picture]) -> Frame:
+        picture = event.data
+        if not isinstance(picture, Encoded):
+            return picture
+        frame = self._timed("decode", lambda: decode(picture, max_pixels=self._max_pixels))
+        # A replayed folder is a stream of picture files: what came before it counts.
+        return replace(frame, live=event.type == FRAME_TAKEN)
 
     async def _keep(self, event: Event[Picture], parcel: Parcel) -> Outcome:
         started = time.perf_counter()
