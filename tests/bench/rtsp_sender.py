@@ -88,6 +88,11 @@ def main(clip: str, port: str, fps: str) -> None:
     server.get_mount_points().add_factory("/cam", camera)
     server.attach(None)
     threading.Thread(target=GLib.MainLoop().run, daemon=True, name="server").start()
+    # A viewer of our own keeps the stream described and flowing, as in a camera; else the server
+    # would tear it down with its last viewer, and a new one would have to wait for two key frames.
+    address = f"rtsp://127.0.0.1:{port}/cam"
+    viewer = Gst.parse_launch(f"rtspsrc location={address} protocols=tcp ! fakesink")
+    viewer.set_state(Gst.State.PLAYING)
     print("READY", flush=True)
     threading.Thread(target=camera.run, daemon=True, name="camera").start()
     for line in sys.stdin:
