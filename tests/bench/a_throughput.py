@@ -45,7 +45,7 @@ def run_box(inputs: Inputs, size: str, model: str, frames: int = FRAMES) -> Thro
         return samples[-1][0] >= frames
 
     with box(config) as one:
-        one.wait_for(done, step=0.25)
+        one.wait_for(done, step=0.5)
         times = sorted(path.stat().st_mtime for path in one.stored())
     steady = times[EDGES : len(times) - EDGES]
     inner = [sample for sample in samples if EDGES <= sample[0] <= frames - EDGES]
