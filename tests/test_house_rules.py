@@ -7,6 +7,7 @@ code in ``tests/house/shape.py``, those about texts of any kind in ``tests/house
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -56,7 +57,7 @@ def python_in(folder: str) -> list[Path]:
 def committed() -> list[Path]:
     """Every file that is or could be committed: known to git, or not ignored by it."""
     command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
-    if not (ROOT / ".git").exists():
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
         return [path for room in TOP for path in (ROOT / room).rglob("*") if path.is_file()]
     listed = subprocess.run(command, check=True, capture_output=True, text=True)
     return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
