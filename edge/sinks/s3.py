@@ -115,7 +115,7 @@ class S3Store:
 
     def _put(self, parcel: Parcel) -> None:
         name = checked(self._config.prefix + parcel.key)
-        text = json.dumps(parcel.message, ensure_ascii=False, indent=2) + "\n"
+        text = json.dumps(parcel.message, ensure_ascii=False) + "\n"
         # the picture first: who sees the JSON finds the picture
         self._put_object(str(name), parcel.body, parcel.content_type, parcel)
         self._put_object(str(message_name(name)), text.encode(), "application/json", parcel)

@@ -24,7 +24,7 @@ from edge.sources.capture import Capture, Manner, Tally
 from edge.sources.capture_ffmpeg import FfmpegReader
 from edge.sources.capture_opencv import OpenCvReader, Reader
 
-_IN_HAND = 4
+_IN_HAND = 8
 """Frames of a file played as fast as possible that may be unsettled at once."""
 _CLOSING = 0.8
 """Seconds that the end of ``events`` waits for a thread; one that hangs ends by itself later."""
