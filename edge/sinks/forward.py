@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from edge.config.store import OutboxConfig
 from edge.contracts import Store
@@ -24,8 +24,12 @@ from edge.sinks.outbox import Outbox, Waiting
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 REFUSALS_IN_A_ROW = 10
 """As many refused parcels without a stored one between them: the store is at fault, not they."""
+IN_A_ROW = 16
+"""Parcels that one source may deliver before it stands behind the others again."""
 BUGS_A_PARCEL = 3
 """As many unforeseen exceptions set a parcel aside: it must not stop its source for ever."""
 
@@ -139,16 +143,24 @@ class Forwarder:
         return await self._reap()
 
     async def _news_or_end(self) -> None:
-        """Wait until a delivery ends or, where there is room for one more, a parcel arrives."""
-        arrived = asyncio.create_task(self._outbox.arrived.wait(), name="parcel arrives")
-        try:
-            full = len(self._underway) >= self._parallel
-            tasks = list(self._underway.values())
-            await asyncio.wait(
-                tasks if full else [*tasks, arrived], return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            arrived.cancel()
+        """Wait until a delivery ends or, where there is room for one more, a source has news.
+
+        A parcel of a source that is under way is no news: whoever carries that source sees it.
+        """
+        while True:
+            arrived = asyncio.create_task(self._outbox.arrived.wait(), name="parcel arrives")
+            try:
+                full = len(self._underway) >= self._parallel
+                tasks = list(self._underway.values())
+                await asyncio.wait(
+                    tasks if full else [*tasks, arrived], return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                arrived.cancel()
+            ended = any(task.done() for task in self._underway.values())
+            if ended or self._outbox.newcomers - self._underway.keys():
+                break
+            self._outbox.arrived.clear()
         await self._reap()
 
     async def _reap(self) -> bool:
@@ -164,9 +176,18 @@ class Forwarder:
         raise min(errors, key=lambda error: isinstance(error, PartFailed))  # a bug is told first
 
     async def _carry(self, waiting: Waiting) -> None:
+        """Deliver what waits of one source, in order, until it is the others' turn."""
+        following: Waiting | None = waiting
+        for _ in range(IN_A_ROW):
+            if following is None:
+                return
+            following = await self._carry_one(following)
+            self._door.moved.set()
+
+    async def _carry_one(self, waiting: Waiting) -> Waiting | None:
         finished = False
         try:
-            await self._hand_over(waiting)
+            following = await self._hand_over(waiting)
             finished = True
         except (PartFailed, Fatal, asyncio.CancelledError):
             finished = True  # not the parcel's fault
@@ -174,19 +195,20 @@ class Forwarder:
         finally:
             if not finished:
                 await self._met_bug(waiting)
-        self._door.moved.set()
+        return following
 
-    async def _hand_over(self, waiting: Waiting) -> None:
+    async def _hand_over(self, waiting: Waiting) -> Waiting | None:
         parcel = waiting.parcel
         try:
             await self._store.put(parcel)
         except Rejected as error:
             await self._bury(waiting, error.reason, str(error))
             self._door.refused(error)
-            return
-        await self._noted(lambda: self._outbox.passed(waiting.seq))
+            return None
+        following = await self._noted(lambda: self._outbox.passed(waiting.seq))
         self._door.took_one()
         self._stored(parcel)
+        return following
 
     async def _met_bug(self, waiting: Waiting) -> None:
         await self._noted(lambda: self._outbox.missed(waiting.seq, "a bug; see the log"))
@@ -198,7 +220,7 @@ class Forwarder:
         self._metrics.parcels_dead.labels(reason).inc()
         log.warning("a parcel of %s is set aside: %s", waiting.parcel.source, text)
 
-    async def _noted(self, note: Callable[[], Awaitable[None]]) -> None:
+    async def _noted(self, note: Callable[[], Awaitable[T]]) -> T:
         """Write down how a delivery ended; a full disk delays that, and nothing else."""
         while True:
             try:

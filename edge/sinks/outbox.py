@@ -88,6 +88,7 @@ _INSERT = f"""
         :content_type, :put_at, 0, '', :bytes, :message, :receipt, :body)
 """  # noqa: S608 (constants)
 _SELECT = f"SELECT {_COLUMNS} FROM parcel WHERE seq = ?"  # noqa: S608 (constant)
+_FOLLOWING = f"SELECT seq, {_COLUMNS} FROM parcel WHERE source = ? ORDER BY seq LIMIT 1"  # noqa: S608
 # One step of the index a source, however many parcels wait (a GROUP BY would read them all).
 _HEADS = """
     WITH RECURSIVE each (source) AS (
@@ -153,6 +154,8 @@ class Outbox:
         self._oldest_at: float | None = None
         #: set when a parcel was put; the forwarder clears it
         self.arrived = asyncio.Event()
+        #: names of the sources that have put a parcel since ``heads`` was last asked
+        self.newcomers: set[str] = set()
         metrics.outbox_parcels.set_function(lambda: self.stats().waiting)
         metrics.outbox_bytes.set_function(lambda: self.stats().waiting_bytes)
         metrics.outbox_oldest_seconds.set_function(lambda: self.stats().oldest_seconds)
@@ -180,6 +183,7 @@ class Outbox:
         row = _row(parcel, self._clock())
         new = await self._database.do(lambda connection: self._insert(connection, parcel, row))
         if new:
+            self.newcomers.add(parcel.source)
             self.arrived.set()
         return new
 
@@ -198,16 +202,20 @@ class Outbox:
             skip: names of sources to leave out (those that are under way).
 
         """
+        self.newcomers.clear()
         return await self._database.do(lambda connection: self._heads(connection, limit, skip))
 
-    async def passed(self, seq: int) -> None:
+    async def passed(self, seq: int) -> Waiting | None:
         """Forget a parcel that the store has; remember its ids for ``remember``.
+
+        Returns:
+            What waits next of the same source, or None.
 
         Raises:
             TryLater: no room to write that down; the parcel is still here.
 
         """
-        await self._database.do(lambda connection: self._pass(connection, seq))
+        return await self._database.do(lambda connection: self._pass(connection, seq))
 
     async def missed(self, seq: int, error: str) -> None:
         """Write down that a try failed because of this parcel itself."""
@@ -297,12 +305,12 @@ class Outbox:
                 found.append(_waiting(seq, row))
         return found
 
-    def _pass(self, connection: sqlite3.Connection, seq: int) -> None:
+    def _pass(self, connection: sqlite3.Connection, seq: int) -> Waiting | None:
         gone = connection.execute(
-            "DELETE FROM parcel WHERE seq = ? RETURNING event_id, id, bytes", (seq,)
+            "DELETE FROM parcel WHERE seq = ? RETURNING event_id, id, bytes, source", (seq,)
         ).fetchone()
         if gone is None:
-            return
+            return None
         connection.execute(_GIVE_ROOM, (gone[2],))
         connection.execute(
             "INSERT OR REPLACE INTO known (event, parcel, at) VALUES (?, ?, ?)",
@@ -313,6 +321,8 @@ class Outbox:
             "DELETE FROM known WHERE at < ? AND n IN (SELECT n FROM known ORDER BY n LIMIT 2)",
             (self._since(),),
         )
+        following = connection.execute(_FOLLOWING, (gone[3],)).fetchone()
+        return None if following is None else _waiting(following[0], following[1:])
 
     def _bury(self, connection: sqlite3.Connection, seq: int, reason: str) -> None:
         connection.execute("UPDATE parcel SET error = ? WHERE seq = ?", (reason, seq))
