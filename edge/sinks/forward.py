@@ -134,6 +134,7 @@ class Forwarder:
             return
         for waiting in await self._outbox.heads(room, self._underway):
             source = waiting.parcel.source
+            self._outbox.carried.add(source)
             self._underway[source] = asyncio.create_task(
                 self._carry(waiting), name=f"deliver {source}"
             )
@@ -143,24 +144,16 @@ class Forwarder:
         return await self._reap()
 
     async def _news_or_end(self) -> None:
-        """Wait until a delivery ends or, where there is room for one more, a source has news.
-
-        A parcel of a source that is under way is no news: whoever carries that source sees it.
-        """
-        while True:
-            arrived = asyncio.create_task(self._outbox.arrived.wait(), name="parcel arrives")
-            try:
-                full = len(self._underway) >= self._parallel
-                tasks = list(self._underway.values())
-                await asyncio.wait(
-                    tasks if full else [*tasks, arrived], return_when=asyncio.FIRST_COMPLETED
-                )
-            finally:
-                arrived.cancel()
-            ended = any(task.done() for task in self._underway.values())
-            if ended or self._outbox.newcomers - self._underway.keys():
-                break
-            self._outbox.arrived.clear()
+        """Wait until a delivery ends or, where there is room for one more, a parcel arrives."""
+        arrived = asyncio.create_task(self._outbox.arrived.wait(), name="parcel arrives")
+        try:
+            full = len(self._underway) >= self._parallel
+            tasks = list(self._underway.values())
+            await asyncio.wait(
+                tasks if full else [*tasks, arrived], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            arrived.cancel()
         await self._reap()
 
     async def _reap(self) -> bool:
@@ -168,6 +161,7 @@ class Forwarder:
         ended = {source: task for source, task in self._underway.items() if task.done()}
         for source in ended:
             del self._underway[source]
+            self._outbox.carried.discard(source)
         errors = [error for task in ended.values() if (error := task.exception())]
         if not errors:
             return bool(ended)
@@ -232,6 +226,7 @@ class Forwarder:
     async def _let_go(self) -> None:
         tasks = list(self._underway.values())
         self._underway.clear()
+        self._outbox.carried.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

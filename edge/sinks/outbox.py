@@ -152,10 +152,10 @@ class Outbox:
         self._database = Database(path, _SCHEMA, name="outbox", after=self._count)
         self._stats = OutboxStats()
         self._oldest_at: float | None = None
-        #: set when a parcel was put; the forwarder clears it
+        #: set when a parcel of a source that nobody carries was put; the forwarder clears it
         self.arrived = asyncio.Event()
-        #: names of the sources that have put a parcel since ``heads`` was last asked
-        self.newcomers: set[str] = set()
+        #: names of the sources that are being carried: who carries one sees what follows by itself
+        self.carried: set[str] = set()
         metrics.outbox_parcels.set_function(lambda: self.stats().waiting)
         metrics.outbox_bytes.set_function(lambda: self.stats().waiting_bytes)
         metrics.outbox_oldest_seconds.set_function(lambda: self.stats().oldest_seconds)
@@ -182,8 +182,7 @@ class Outbox:
         """
         row = _row(parcel, self._clock())
         new = await self._database.do(lambda connection: self._insert(connection, parcel, row))
-        if new:
-            self.newcomers.add(parcel.source)
+        if new and parcel.source not in self.carried:
             self.arrived.set()
         return new
 
@@ -202,7 +201,6 @@ class Outbox:
             skip: names of sources to leave out (those that are under way).
 
         """
-        self.newcomers.clear()
         return await self._database.do(lambda connection: self._heads(connection, limit, skip))
 
     async def passed(self, seq: int) -> Waiting | None:
