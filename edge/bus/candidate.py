@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+
+from edge.errors import Rejected
 
 Attributes = Mapping[str, Any]
 """CloudEvents attributes by name, extensions included, absent ones left out."""
@@ -56,3 +61,55 @@ def canonical_text(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return str(value)
+
+
+_NAME = re.compile(r"[a-z0-9]+")
+_JSON_TYPE = re.compile(r"[^/;]+/(?:[^/;]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+
+
+def candidate_of(event: object) -> Candidate:
+    """Return the candidate of a CloudEvent in JSON form, with ``data`` or ``data_base64``.
+
+    Required attributes may be absent, so that a filter can be tried on a few lines.
+
+    Raises:
+        Rejected: it is no event: a value of another type than attributes have, a name that none
+            has, both kinds of data.
+
+    """
+    if not isinstance(event, Mapping):
+        raise Rejected(f"expected an event as an object, got {type(event).__name__}")
+    attributes = {
+        name: _attribute(name, value)
+        for name, value in event.items()
+        if value is not None and name not in ("data", "data_base64")
+    }
+    if event.get("data") is not None and event.get("data_base64") is not None:
+        raise Rejected("an event has data or data_base64, got both")
+    kind = attributes.get("datacontenttype")
+    if kind is not None and not _JSON_TYPE.fullmatch(str(kind)):
+        return Candidate(attributes)
+    if event.get("data_base64") is not None:
+        parsed = _parsed(event["data_base64"])
+        return Candidate(attributes, lambda: parsed)
+    return Candidate(attributes, lambda: event.get("data"))
+
+
+def _attribute(name: object, value: object) -> object:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise Rejected(f"expected the name of an attribute (a-z and 0-9), got {name!r}")
+    number = isinstance(value, int) and -(2**31) <= value < 2**31
+    if not number and not isinstance(value, str | bool):
+        raise Rejected(f"{name}: expected text, a boolean or a 32-bit integer")
+    return value
+
+
+def _parsed(encoded: object) -> object:
+    try:
+        body = base64.b64decode(str(encoded), validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise Rejected("data_base64: expected base64") from error
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

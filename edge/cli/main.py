@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "redact": ("edge.cli.redact:redact", "Redact pictures, folders and videos."),
     "doctor": ("edge.cli.doctor:doctor", "Check everything that the box needs."),
     "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
+    "filter": ("edge.cli.filter:filter_", "Try filters on events."),
     "model": ("edge.cli.model:model", "Fetch, list, import and check models."),
     "version": ("edge.cli.version:version", "Say which version this is."),
 }

@@ -24,6 +24,7 @@ OWN_SECTIONS = {
 HOMES = {
     "aiohttp": ("edge/web/", "edge/catalog/pull.py"),
     "annotated_types": ("edge/config/",),
+    "cel": ("edge/bus/cel.py",),
     "click": ("edge/cli/", "edge/__main__.py"),
     "cv2": ("edge/sources/", "edge/stages/", "edge/privacy/", "edge/cli/"),
     "google": ("edge/catalog/",),  # protobuf, in which ONNX files are written
