@@ -32,19 +32,21 @@ def encode(pixels: Pixels, policy: Policy, taken_at: datetime, source: str) -> t
         Withheld: it cannot be encoded, for example because the format has no such size.
 
     """
+    exif = _exif(taken_at, source)
+    ending, parameters = f".{extension(policy)}", _parameters(policy)
     try:
-        done, body = cv2.imencodeWithMetadata(
-            f".{extension(policy)}",
-            pixels,
-            [cv2.IMAGE_METADATA_EXIF],
-            [np.frombuffer(_exif(taken_at, source), np.uint8)],
-            _parameters(policy),
-        )
+        if policy.format == "jpeg":
+            done, body = cv2.imencode(ending, pixels, parameters)
+        else:
+            metadata = [np.frombuffer(exif, np.uint8)]
+            kinds = [cv2.IMAGE_METADATA_EXIF]
+            done, body = cv2.imencodeWithMetadata(ending, pixels, kinds, metadata, parameters)
     except cv2.error as error:
         raise _failed(pixels, policy) from error
     if not done:
         raise _failed(pixels, policy)
-    return body.tobytes(), f"image/{policy.format}"
+    written = _with_exif(body.tobytes(), exif) if policy.format == "jpeg" else body.tobytes()
+    return written, f"image/{policy.format}"
 
 
 def extension(policy: Policy) -> str:
@@ -67,6 +69,15 @@ def _parameters(policy: Policy) -> list[int]:
     if policy.format == "webp":
         return [cv2.IMWRITE_WEBP_QUALITY, policy.quality]
     return [cv2.IMWRITE_PNG_COMPRESSION, 3]
+
+
+def _with_exif(jpeg: bytes, exif: bytes) -> bytes:
+    """Put an APP1 segment behind the start of the image (EXIF 2.3, 4.5.4).
+
+    OpenCV would do it, and take a fifth longer to encode the picture for it.
+    """
+    block = b"Exif\0\0" + exif
+    return b"".join((jpeg[:2], b"\xff\xe1", (len(block) + 2).to_bytes(2, "big"), block, jpeg[2:]))
 
 
 def _exif(taken_at: datetime, source: str) -> bytes:

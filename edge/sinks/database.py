@@ -71,8 +71,11 @@ class Database:
         self._path, self._schema, self._name, self._after = path, schema, name, after
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"edge-{name}")
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        #: whether anything that waits must be on disk when it is answered
+        self._must_last = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._durable = True  # as the file is opened
         self._closed = False
         self._lock = -1
         self._connection: sqlite3.Connection | None = None
@@ -87,8 +90,15 @@ class Database:
         """
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
-    async def do(self, work: Callable[[sqlite3.Connection], T | EdgeError]) -> T:
+    async def do(
+        self, work: Callable[[sqlite3.Connection], T | EdgeError], *, durable: bool = True
+    ) -> T:
         """Run ``work`` in the thread and return its result once it is committed.
+
+        Args:
+            work: what to do in the transaction.
+            durable: whether the commit must survive a power cut. What may be done a second time
+                without harm need not: it is on disk with the next commit that must.
 
         Raises:
             TryLater: no room on the disk; nothing was changed.
@@ -99,6 +109,7 @@ class Database:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((work, future))
+        self._must_last = self._must_last or durable
         if self._idle.is_set():
             self._idle.clear()
             loop.call_soon(self._next, loop)  # later in this tick's callers come along
@@ -124,7 +135,9 @@ class Database:
             return
         many = min(len(self._waiting), MOST_A_COMMIT)
         batch = [self._waiting.popleft() for _ in range(many)]
-        done = loop.run_in_executor(self._thread, self._run, [work for work, _ in batch])
+        durable, self._must_last = self._must_last, self._must_last and bool(self._waiting)
+        works = [work for work, _ in batch]
+        done = loop.run_in_executor(self._thread, self._run, works, durable)
         done.add_done_callback(lambda done: self._settle(loop, batch, done))
 
     def _settle(
@@ -146,7 +159,11 @@ class Database:
 
     # -- the thread's side
 
-    def _run(self, batch: list[Work]) -> list[Any]:
+    def _run(self, batch: list[Work], durable: bool) -> list[Any]:  # noqa: FBT001 (executor)
+        if durable != self._durable:
+            # Without the sync of FULL, a commit stays in order and whole, but may come undone.
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
         try:
             results = self._together(batch)
         except sqlite3.Error as error:

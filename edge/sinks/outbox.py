@@ -190,7 +190,8 @@ class Outbox:
         """Tell whether a parcel of this event waits, is dead, or was delivered lately."""
         values = {"id": event_id, "event": _digest(event_id), "since": self._since()}
         return await self._database.do(
-            lambda connection: bool(connection.execute(_KNOWS_EVENT, values).fetchone()[0])
+            lambda connection: bool(connection.execute(_KNOWS_EVENT, values).fetchone()[0]),
+            durable=False,
         )
 
     async def heads(self, limit: int, skip: Collection[str] = ()) -> list[Waiting]:
@@ -201,7 +202,9 @@ class Outbox:
             skip: names of sources to leave out (those that are under way).
 
         """
-        return await self._database.do(lambda connection: self._heads(connection, limit, skip))
+        return await self._database.do(
+            lambda connection: self._heads(connection, limit, skip), durable=False
+        )
 
     async def passed(self, seq: int) -> Waiting | None:
         """Forget a parcel that the store has; remember its ids for ``remember``.
@@ -213,7 +216,10 @@ class Outbox:
             TryLater: no room to write that down; the parcel is still here.
 
         """
-        return await self._database.do(lambda connection: self._pass(connection, seq))
+        # Come undone in a power cut, it is delivered once more, which changes nothing.
+        return await self._database.do(
+            lambda connection: self._pass(connection, seq), durable=False
+        )
 
     async def missed(self, seq: int, error: str) -> None:
         """Write down that a try failed because of this parcel itself."""

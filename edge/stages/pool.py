@@ -45,20 +45,26 @@ class PicturePool:
         """
         executor = self._executor
         future = asyncio.get_running_loop().run_in_executor(executor, call)
-        done, _ = await asyncio.wait([future], timeout=self.limit)
-        if done:
-            return future.result()
-        future.cancel()
+        scope = asyncio.timeout(self.limit)
+        try:
+            async with scope:
+                return await future
+        except TimeoutError as error:
+            if not scope.expired():
+                raise  # the call's own
+            self._give_up(executor)
+            raise PartFailed(
+                f"a picture took longer than {self.limit:g} s",
+                hint="the engine hangs or the box is overloaded; see [detect] timeout",
+                reason="timeout",
+            ) from error
+
+    def _give_up(self, executor: ThreadPoolExecutor) -> None:
         self.given_up += 1
         if executor is self._executor:
             # Those who queue behind the one that hangs go on in what is left of the old threads.
             executor.shutdown(wait=False)
             self._executor = self._fresh()
-        raise PartFailed(
-            f"a picture took longer than {self.limit:g} s",
-            hint="the engine hangs or the box is overloaded; see [detect] timeout",
-            reason="timeout",
-        )
 
     def close(self) -> None:
         """Take no more calls; what queues is cancelled, what runs ends by itself."""

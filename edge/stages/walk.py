@@ -83,7 +83,7 @@ class Redact:
         try:
             engine = self._holder.lend()
             parcel = await self._pool.run(lambda: self._carry(event, engine))
-            if before is not None:
+            if before is not None and not before.done():
                 await asyncio.wait([before])
             return await self._keep(event, parcel)
         finally:
