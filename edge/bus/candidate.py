@@ -41,7 +41,7 @@ class Candidate:
         self._read = data
         #: kind of the first error that an expression met: it says why an event did not pass
         self.fault: str | None = None
-        #: belong to ``edge.bus.cel``: attributes as CEL's values, without and with the data
+        #: belong to ``edge.bus.cel``: what it made of attributes and data for its expressions
         self.plain_context: Any = None
         self.data_context: Any = None
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-from edge.bus.candidate import Candidate, canonical_text
+from edge.bus.candidate import Candidate
 from edge.bus.cel_admission import FUNCTIONS, VARIABLES, admission
+from edge.bus.cel_shown import MOST_NODES, PLAIN, Sizes, TooMuch, attributes_of, sizes_of
 from edge.errors import Rejected
 
 BUDGET: Final = 0.002
@@ -23,10 +24,6 @@ BUDGET: Final = 0.002
 MOST_STRIKES: Final = 3
 """How often an expression may be slow before it is switched off. Ten budgets at once are enough."""
 
-MOST_TEXT: Final = 32_768
-"""Characters in all attributes together, and in the data."""
-
-MOST_NODES: Final = 2_000
 MOST_NODES_HEAVY: Final = 1_000
 LONGEST_HEAVY: Final = 150
 """Values in the data, and members of its longest list, for what costs their square."""
@@ -34,16 +31,13 @@ LONGEST_HEAVY: Final = 150
 MOST_WORK: Final = 50_000
 """Members of the longest list, times the words of an expression that look at each of them."""
 
-MOST_ATTRIBUTES: Final = 100
-
-DEEPEST_DATA: Final = 64
+MOST_KEPT: Final = 1024
+"""Characters of attributes that are remembered together with what CEL made of them."""
 
 _PROBES = ("a" * 64, "Aé_1 .-/" * 64, "a" * 8192, "Aé_1 .-/" * 1024)
 """Texts on which the patterns of an expression are timed before it is let in, short ones first."""
 
 Clock = Callable[[], float]
-Sizes = tuple[int, int]
-"""How many values some data have, and the members of the longest list."""
 
 
 class BadExpression(Rejected):
@@ -54,12 +48,6 @@ class BadExpression(Rejected):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-class TooMuch(Rejected):
-    """Data of which CEL is shown nothing, because looking at them would take too long."""
-
-    default_reason = "too_much"
 
 
 @functools.cache
@@ -85,6 +73,7 @@ class Cel:
     __slots__ = (
         "_admitted",
         "_clock",
+        "_names",
         "_program",
         "_strikes",
         "_worked",
@@ -110,6 +99,8 @@ class Cel:
         #: why it is switched off; empty: it is not
         self.off = ""
         self._admitted = admitted
+        names = admitted.attributes
+        self._names = None if names is None else tuple(sorted(names))
         self._strikes = 0
         self._clock = clock
         self._worked = worked
@@ -164,9 +155,7 @@ class Cel:
 
     def _context(self, candidate: Candidate) -> Any:
         if not self.needs_data:
-            if candidate.plain_context is None:
-                candidate.plain_context = _library().Context({"ce": _attributes(candidate)})
-            return candidate.plain_context
+            return self._plain(candidate)
         if candidate.data_context is None:
             candidate.data_context = _with_data(candidate)
         context, (nodes, longest) = candidate.data_context
@@ -174,6 +163,28 @@ class Cel:
         if context is None or heavy or self._admitted.body * longest > MOST_WORK:
             raise TooMuch(f"{nodes} values, {longest} in one list: too many for {self.text}")
         return context
+
+    def _plain(self, candidate: Candidate) -> Any:
+        """Return the attributes as values of CEL, which costs more than the evaluation itself.
+
+        Where the text names the attributes that it looks at, only those are handed over, and
+        what was made of the same values before is used again.
+        """
+        if self._names is None:
+            if candidate.plain_context is None:
+                candidate.plain_context = _library().Context({"ce": attributes_of(candidate)})
+            return candidate.plain_context
+        given = candidate.attributes
+        values = [given.get(name) for name in self._names]
+        length = 0
+        for value in values:
+            if type(value) is str:
+                length += len(value)
+            elif value is not None and type(value) not in PLAIN:
+                return _library().Context({"ce": attributes_of(candidate, self._names)})
+        if length > MOST_KEPT:
+            return _library().Context({"ce": attributes_of(candidate, self._names)})
+        return _context_of(self._names, *values)
 
     def _check_names(self, own: frozenset[str]) -> None:
         unknown = set(self._program.variables()) - own - VARIABLES
@@ -187,54 +198,21 @@ class Cel:
             raise BadExpression("parse", f"unknown function {names}, expected one of {known}")
 
 
-def _attributes(candidate: Candidate) -> dict[str, Any]:
-    values = {
-        name: value if isinstance(value, str | bool | int) else canonical_text(value)
-        for name, value in candidate.attributes.items()
-        if value is not None
-    }
-    text = sum(len(value) for value in values.values() if isinstance(value, str))
-    if text > MOST_TEXT or len(values) > MOST_ATTRIBUTES:
-        raise TooMuch(f"{len(values)} attributes with {text} characters")
-    return values
+# typed: to CEL, true and 1 are not the same
+@functools.lru_cache(maxsize=256, typed=True)
+def _context_of(names: tuple[str, ...], *values: str | bool | int | None) -> Any:
+    """Return the attributes as values of CEL; None stands for one that is absent."""
+    pairs = zip(names, values, strict=True)
+    return _library().Context({"ce": {name: value for name, value in pairs if value is not None}})
 
 
 def _with_data(candidate: Candidate) -> tuple[Any, Sizes]:
     """Return the values that CEL sees, and their sizes: too large where they are not shown."""
     data = candidate.data()
-    sizes = _sizes(data)
+    sizes = sizes_of(data)
     if sizes is None:
         return None, (MOST_NODES + 1, MOST_WORK + 1)
-    return _library().Context({"ce": _attributes(candidate), "data": data}), sizes
-
-
-def _sizes(data: object) -> Sizes | None:
-    """Count values and members; None as soon as there are too many."""
-    nodes = text = longest = 0
-    level = [data]
-    for _ in range(DEEPEST_DATA):
-        following: list[Any] = []
-        for value in level:
-            inside, letters = _inside(value)
-            following.extend(inside)
-            text += letters
-            longest = max(longest, len(inside))
-        nodes += len(level)
-        if nodes + len(following) > MOST_NODES or text > MOST_TEXT:
-            return None
-        if not following:
-            return nodes, longest
-        level = following
-    return None
-
-
-def _inside(value: Any) -> tuple[Collection[Any], int]:
-    """Return the members of a value, and how many characters it has itself."""
-    if isinstance(value, str):
-        return (), len(value)
-    if isinstance(value, dict):
-        return value.values(), sum(map(len, value))
-    return (value, 0) if isinstance(value, list) else ((), 0)
+    return _library().Context({"ce": attributes_of(candidate), "data": data}), sizes
 
 
 def _time_patterns(patterns: tuple[str, ...], worked: Clock) -> None:

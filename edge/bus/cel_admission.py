@@ -54,6 +54,8 @@ class Admission:
     body: int
     #: names that its macros give to what they look at
     names: frozenset[str]
+    #: the attributes that it looks at; None: it may look at any
+    attributes: frozenset[str] | None
     #: the literals after ``matches``, as they are written
     patterns: tuple[str, ...]
 
@@ -84,7 +86,8 @@ def admission(text: str) -> Admission:
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MOST_BYTES:
         fault = f"{size} bytes, expected at most {MOST_BYTES}"
-        return Admission((fault,), heavy=True, body=0, names=frozenset(), patterns=())
+        none: frozenset[str] = frozenset()
+        return Admission((fault,), heavy=True, body=0, names=none, attributes=none, patterns=())
     walk = _Walk(words(text))
     walk.run()
     faults = walk.faults()
@@ -96,6 +99,7 @@ def admission(text: str) -> Admission:
         heavy=walk.heavy,
         body=walk.body,
         names=frozenset(walk.names),
+        attributes=None if "" in walk.attributes else frozenset(walk.attributes),
         patterns=tuple(walk.patterns),
     )
 
@@ -115,6 +119,8 @@ class _Walk:
         self.body = 0
         self.heavy = False
         self.names: set[str] = set()
+        #: "" stands for all of them
+        self.attributes: set[str] = set()
         self.patterns: list[str] = []
         self.bad: list[str] = []
 
@@ -126,6 +132,8 @@ class _Walk:
                 # looking at everything for each element
                 root = word.text in VARIABLES and self._text(at - 1) != "."
                 self.heavy = self.heavy or (root and any(self.open))
+                if root and word.text == "ce":
+                    self.attributes.add(self._attribute(at + 1))
             elif word.text in {"(", "[", "{"}:
                 self._opened(at)
             elif word.text in {")", "]", "}"} and self.open and self.open.pop():
@@ -152,6 +160,16 @@ class _Walk:
 
     def _kind(self, at: int) -> str:
         return self.words[at].kind if 0 <= at < len(self.words) else ""
+
+    def _attribute(self, at: int) -> str:
+        """Return the name in ``.name`` or ``['name']``; empty where it is neither."""
+        called = self._text(at + 2) == "("
+        if self._text(at) == "." and self._kind(at + 1) == "name" and not called:
+            return self._text(at + 1)
+        name = self._text(at + 1)[1:-1]
+        if self._text(at) == "[" and self._text(at + 2) == "]" and name.isalnum():
+            return name
+        return ""
 
     def _opened(self, at: int) -> None:
         name = self._text(at - 1) if self._text(at) == "(" else ""

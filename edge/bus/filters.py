@@ -8,6 +8,7 @@ match. ``not`` turns just that round, so it passes an event that lacks what it l
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,10 +125,8 @@ class _Compiler:
 
     def fault(self, path: str, given: object, expected: str, kind: str = "invalid") -> Predicate:
         """Note what is wrong; return a filter that takes the place of the one that is none."""
-        text = repr(given)
-        if len(text) > 80:
-            text = text[:79] + "…"
-        self.faults.append(Fault(path, text, expected, kind))
+        # reprlib: what is given may be of any size and depth
+        self.faults.append(Fault(path, reprlib.repr(given), expected, kind))
         return _never
 
     def several(self, given: Sequence[object], path: str) -> list[Predicate]:
