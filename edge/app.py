@@ -58,6 +58,8 @@ from edge.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
+WAITING = 4
+"""Pictures in hand beyond those being worked on: being kept, or next in line."""
 TICK = 1.0
 """Seconds between two looks at the beats, the loop's lag and the service manager."""
 
@@ -150,9 +152,7 @@ class Box:
         self.forwarder = Forwarder(self.outbox, build_store(config), config.outbox, metrics)
         self.engine_choice = choose_engine(config)
         self.holder = EngineHolder(self.engine_choice.open, metrics)
-        self.pool = PicturePool(
-            config.detect.workers or (os.cpu_count() or 1) + 1, config.detect.timeout
-        )
+        self.pool = PicturePool(config.detect.workers or os.cpu_count() or 1, config.detect.timeout)
         self.lanes = Lanes()
         self.live = Live()
         self.uploads = Uploads(
@@ -249,7 +249,7 @@ class Box:
             self.lanes,
             self.redact,
             self.metrics,
-            in_hand=2 * self.pool.workers,
+            in_hand=self.pool.workers + WAITING,
             broke=self.holder.broke,
         )
         self.beats.watch("the path", self.delivery.age, 3 * self.config.detect.timeout)

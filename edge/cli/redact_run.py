@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge.app import choose_engine, with_model
+from edge.app import WAITING, choose_engine, with_model
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes
 from edge.cli.redact_ends import Ends
@@ -81,7 +81,7 @@ class Settings:
                     "engine": self.engine,
                     "model": self.model,
                     "threshold": self.threshold,
-                    "workers": self.workers or (os.cpu_count() or 1) + 1,
+                    "workers": self.workers or os.cpu_count() or 1,
                     "timeout": "60s",
                 }
             ),
@@ -151,7 +151,7 @@ async def _open_path(settings: Settings, ends: Ends, group: asyncio.TaskGroup) -
         policy_for=lambda _: policy,
         max_pixels=config.detect.max_pixels,
     )
-    delivery = Delivery(lanes, handler, metrics, in_hand=2 * pool.workers, broke=holder.broke)
+    delivery = Delivery(lanes, handler, metrics, in_hand=pool.workers + WAITING, broke=holder.broke)
     ready = asyncio.Event()
     engine = group.create_task(_keep_engine(holder, ready), name="engine")
     path = group.create_task(delivery.run(), name="path")

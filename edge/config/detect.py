@@ -23,9 +23,7 @@ class DetectConfig(Section):
         ge=0.01,
         le=0.99,
     )
-    workers: int = key(
-        0, "Threads that carry pictures; 0 means one more than the cores.", ge=0, le=64
-    )
+    workers: int = key(0, "Threads that carry pictures; 0 means as many as the cores.", ge=0, le=64)
     timeout: Duration = key("10s", "A picture that takes longer is withheld, the engine reopened.")
     still_for: Duration = key(
         "30s",
