@@ -29,16 +29,8 @@ def test_every_odd_picture_ends_redacted_or_named_and_the_box_goes_on(
         f'[store]\nkind = "folder"\npath = "{store}"\n'
     )
     box.start()
-    until(
-        "every picture has an end",
-        lambda: (
-            box.metric("edge_pictures_redacted_total")
-            + box.metric("edge_pictures_rejected_total")
-            + box.metric("edge_pictures_withheld_total")
-            >= len(odd)
-        ),
-        seconds=120,
-    )
+    ends = [f"edge_pictures_{end}_total" for end in ("redacted", "rejected", "withheld")]
+    until("every picture has an end", lambda: sum(map(box.metric, ends)) >= len(odd), seconds=120)
     # It still works for a picture that is not poisoned.
     good = shared("data/people-dev/images/coco_000000001268.jpg")
     shutil.copy(good, drop / "good.jpg")
