@@ -24,12 +24,11 @@ BUDGET: Final = 0.002
 MOST_STRIKES: Final = 3
 """How often an expression may be slow before it is switched off. Ten budgets at once are enough."""
 
-MOST_NODES_HEAVY: Final = 1_000
-LONGEST_HEAVY: Final = 150
-"""Values in the data, and members of its longest list, for what costs their square."""
-
 MOST_WORK: Final = 50_000
 """Members of the longest list, times the words of an expression that look at each of them."""
+
+MOST_WORK_HEAVY: Final = 1_000_000
+"""The same, times all values of the data, for what looks at all of them for each member."""
 
 MOST_KEPT: Final = 1024
 """Characters of attributes that are remembered together with what CEL made of them."""
@@ -159,8 +158,9 @@ class Cel:
         if candidate.data_context is None:
             candidate.data_context = _with_data(candidate)
         context, (nodes, longest) = candidate.data_context
-        heavy = self._admitted.heavy and (nodes > MOST_NODES_HEAVY or longest > LONGEST_HEAVY)
-        if context is None or heavy or self._admitted.body * longest > MOST_WORK:
+        work = self._admitted.body * longest
+        heavy = self._admitted.heavy and work * nodes > MOST_WORK_HEAVY
+        if context is None or heavy or work > MOST_WORK:
             raise TooMuch(f"{nodes} values, {longest} in one list: too many for {self.text}")
         return context
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.bus.candidate import Candidate
-from edge.bus.cel import BUDGET, LONGEST_HEAVY, MOST_STRIKES, BadExpression, Cel
+from edge.bus.cel import BUDGET, MOST_STRIKES, BadExpression, Cel
 from edge.bus.cel_admission import DEEPEST, FUNCTIONS, MOST_BYTES, admission
 from edge.bus.cel_shown import MOST_NODES, MOST_TEXT
 
@@ -27,7 +27,7 @@ EVENT: dict[str, Any] = {
 DATA: dict[str, Any] = {
     "objects": [{"label": "person", "score": 0.9}, {"label": "dog", "score": 0.4}],
     "map": 7,
-    "list": list(range(LONGEST_HEAVY)),
+    "list": list(range(150)),
 }
 
 
@@ -48,7 +48,8 @@ def seen(event: dict[str, Any] = EVENT, data: object = DATA) -> Candidate:
         "timestamp(ce.time).getFullYear() == 2026",
         "data.objects.exists(o, o.label == 'person' && o.score > 0.5)",
         "data.objects.filter(o, o.score > 0.5).size() == 1",
-        "data.list.map(x, x * 2).exists(x, x == 4)",
+        "data.objects.filter(o, o.score > 0.3).exists(o, o.label == 'dog')",
+        "data.objects.all(o, o.score < data.map)",
         "data['objects'][0].label == 'person'",
         "data.map == 7",
         "['io.', 'com.'].exists(p, ce.type.startsWith(p))",
@@ -105,9 +106,10 @@ def test_data_that_are_no_json_are_null() -> None:
         (r"ce.type.matches('\\w{200}b')", "limit", "takes"),
         ("data.list.all(x, data.list.all(y, x > y))", "limit", "within a macro"),
         ("data.list . // here\n all(x, [1].exists(y, x > y))", "limit", "within a macro"),
-        ("(data.list + data.list).map(x, x) == []", "limit", "made up"),
-        ("[data.list + data.list][0].map(x, x) == []", "limit", "made up"),
-        ("map(data.list, x, x) == []", "limit", "made up"),
+        ("(data.list + data.list).all(x, x > 1)", "limit", "made up"),
+        ("[data.list + data.list][0].all(x, x > 1)", "limit", "made up"),
+        ("all(data.list, x, x > 1)", "limit", "made up"),
+        ("data.list.map(x, x) == []", "limit", "copies too much"),
         ("data.`list`.size() > 0", "limit", "backtick"),
         ("'''a''' == ce.id", "limit", "three quotes"),
         ("+".join(["data.list"] * 30) + " == []", "limit", "sums"),
@@ -155,11 +157,11 @@ def test_every_function_that_is_let_in_is_there(call: str) -> None:
         ("data.size() > 0", list(range(MOST_NODES + 1))),
         ("data.size() > 0", "a" * (MOST_TEXT + 1)),
         ("data.size() > 0", [{"a" * MOST_TEXT: "b"}]),
-        ("data.map(x, x).size() > 0", list(range(LONGEST_HEAVY + 1))),
-        ("data.all(x, x in data)", list(range(LONGEST_HEAVY + 1))),
+        ("data.filter(x, x > 0).size() > 0", list(range(500))),
+        ("data.all(x, x in data)", list(range(500))),
         ("data.all(x, " + "&&".join(["x >= 0"] * 60) + ")", list(range(1000))),
     ],
-    ids=["values", "text", "keys", "map", "square", "long body"],
+    ids=["values", "text", "keys", "filter", "square", "long body"],
 )
 def test_more_data_than_it_can_look_at_in_its_time_are_not_shown(text: str, data: object) -> None:
     candidate = seen(data=data)
