@@ -60,6 +60,8 @@ log = logging.getLogger(__name__)
 
 WAITING = 4
 """Pictures in hand beyond those being worked on: being kept, or next in line."""
+STORE_LIMIT = 300.0
+"""Seconds without a try at the store, while parcels wait, after which the box is not alive."""
 TICK = 1.0
 """Seconds between two looks at the beats, the loop's lag and the service manager."""
 
@@ -253,6 +255,9 @@ class Box:
             broke=self.holder.broke,
         )
         self.beats.watch("the path", self.delivery.age, 3 * self.config.detect.timeout)
+        self.beats.watch(
+            "the store", self.forwarder.age, STORE_LIMIT + self.config.outbox.retry_max
+        )
         return self.delivery
 
     def _build_source(self, name: str, config: SourceConfig) -> Source:

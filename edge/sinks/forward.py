@@ -97,6 +97,10 @@ class Forwarder:
                     await self._door.moved.wait()
         return not self._outbox.stats().waiting
 
+    def age(self) -> float | None:
+        """Return how many seconds ago the store was last tried; None while nothing waits."""
+        return time.monotonic() - self._door.tried_at if self._outbox.stats().waiting else None
+
     async def close(self) -> None:
         """Let go of the store, once ``run`` has ended."""
         await self._store.close()
@@ -242,6 +246,8 @@ class _Door:
         self._last_success: float | None = None
         self._last_try: float | None = None
         self._refusals = 0
+        #: when something was last tried, on the clock that never jumps
+        self.tried_at = time.monotonic()
         #: set whenever a delivery ended or the door changed
         self.moved = asyncio.Event()
 
@@ -252,7 +258,7 @@ class _Door:
     def trying(self) -> None:
         if self.is_shut:
             self._metrics.store_retries.inc()
-        self._last_try = time.time()
+        self._tried()
 
     def opened(self) -> None:
         self._change("up")
@@ -266,7 +272,8 @@ class _Door:
 
     def took_one(self) -> None:
         self._refusals = 0
-        self._last_success = self._last_try = time.time()
+        self._tried()
+        self._last_success = self._last_try
         self._metrics.parcels_stored.inc()
 
     def refused(self, error: Rejected) -> None:
@@ -276,7 +283,7 @@ class _Door:
             PartFailed: so many in a row that the store is at fault, not the parcels.
 
         """
-        self._last_try = time.time()
+        self._tried()
         self._refusals += 1
         if self._refusals >= REFUSALS_IN_A_ROW:
             raise PartFailed(
@@ -295,6 +302,9 @@ class _Door:
             "reason": self._reason,
             "hint": self._hint,
         }
+
+    def _tried(self) -> None:
+        self._last_try, self.tried_at = time.time(), time.monotonic()
 
     def _change(self, state: str) -> None:
         if state != self._state:

@@ -63,7 +63,7 @@ def test_a_unit_that_opens_up_is_over_the_threshold(unit: Path) -> None:
 def test_the_unit_keeps_what_the_program_relies_on() -> None:
     assert settings("Type") == ["notify"]
     assert settings("ExecReload") == ["/bin/kill -HUP $MAINPID"]
-    assert settings("RestartPreventExitStatus") == ["78"]
+    assert settings("RestartPreventExitStatus") == ["3 78"]
     assert "ORT_DISABLE_TELEMETRY=1" in settings("Environment")
     assert "MALLOC_ARENA_MAX=1" in settings("Environment")
     assert settings("LimitCORE") == ["0"]
