@@ -21,7 +21,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -194,16 +193,19 @@ class Box:
 
     def policy_for(self, source: str) -> Policy:
         """Return how people are covered in the pictures of a source."""
-        policy = self._policies.get(source)
+        # Called by the workers, too: whoever still reads old settings fills the old dictionary.
+        policies = self._policies
+        policy = policies.get(source)
         if policy is None:
             config = self.sources.configs.get(source)
             special = SourcePrivacy() if config is None else config.privacy
-            policy = self._policies[source] = self.config.privacy.for_source(special)
+            policy = policies[source] = self.config.privacy.for_source(special)
         return policy
 
     def reload(self) -> None:
         """Read the configuration again and apply what can be applied without a restart."""
-        asyncio.get_running_loop().create_task(self._reload(), name="reload")
+        loop = asyncio.get_running_loop()
+        self._reloading = loop.create_task(self._reload(), name="reload")
 
     async def _open(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
@@ -224,6 +226,7 @@ class Box:
             supervisor=self.supervisor,
             metrics=self.metrics,
             group=group,
+            changed=self._source_changed,
         )
         web = WebServer(self.config.web, BoxView(self))
         log.info("the page is at %s", await web.start())
@@ -281,6 +284,11 @@ class Box:
                     known=self.outbox.knows,
                 )
 
+    def _source_changed(self, name: str) -> None:
+        """Forget what was known of a source: its policy, and the picture on the page."""
+        self._policies = {}
+        self.live.forget(name)
+
     async def _pump_uploads(self) -> None:
         async for event in self.uploads.events():
             self.metrics.pictures_taken.labels(self.uploads.name).inc()
@@ -316,7 +324,7 @@ class Box:
         logs.set_up(wanted.log.level, self.config.log.format)
         live = {"sources": wanted.sources, "privacy": wanted.privacy, "log": wanted.log}
         self.config = self.config.model_copy(update=live)
-        self._policies.clear()
+        self._policies = {}
         await self.sources.apply(wanted.sources)
         log.info("configuration reloaded: %d changes", len(different))
 
@@ -343,13 +351,7 @@ def run_box(config: Config, path: Path | None) -> None:
 
     """
 
-    async def main() -> Box:
-        box = Box(config, path=path)
-        await box.run()
-        return box
+    async def main() -> None:
+        await Box(config, path=path).run()
 
-    box = asyncio.run(main())
-    if box.pool.given_up:
-        # A thread hangs in a driver, and the interpreter would wait for it at its end.
-        sys.stderr.flush()
-        os._exit(0)
+    asyncio.run(main())

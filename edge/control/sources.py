@@ -26,6 +26,7 @@ class SourceTable:
         build: makes a source from its configuration; called anew each time it is opened.
         offer: takes live frames. accept: takes what must not be lost.
         group: owns the tasks.
+        changed: told the name of each source that was added or removed.
 
     """
 
@@ -38,12 +39,14 @@ class SourceTable:
         supervisor: Supervisor,
         metrics: Metrics,
         group: asyncio.TaskGroup,
+        changed: Callable[[str], None],
     ) -> None:
         self._build = build
         self._offer, self._accept = offer, accept
         self._supervisor = supervisor
         self._metrics = metrics
         self._group = group
+        self._changed = changed
         self._configs: dict[str, SourceConfig] = {}
         self._open: dict[str, Source] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -63,6 +66,7 @@ class SourceTable:
         if name in self._configs:
             raise ValueError(f"there is a source {name} already")
         self._configs[name] = config
+        self._changed(name)
         if config.enabled:
             self._start(name)
 
@@ -98,6 +102,7 @@ class SourceTable:
             raise KeyError(name)
         await self._stop(name)
         del self._configs[name]
+        self._changed(name)
         self._supervisor.parts.pop(f"source {name}", None)
 
     async def apply(self, wanted: Mapping[str, SourceConfig]) -> None:

@@ -53,6 +53,7 @@ class Table:
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self.seen: dict[str, int] = {}
         self.failures: list[str] = []
+        self.changed: list[str] = []
         self.table = SourceTable(
             self.build,
             offer=self.offer,
@@ -60,6 +61,7 @@ class Table:
             supervisor=Supervisor(Metrics(), first=0.01, most=0.02),
             metrics=Metrics(),
             group=group,
+            changed=self.changed.append,
         )
 
     def build(self, name: str, config: SourceConfig) -> Source:
@@ -97,6 +99,7 @@ async def test_sources_come_and_go_while_the_others_run() -> None:
         assert await it.moves("two")
         await it.table.remove("two")
         assert [one.name for one in it.table.statuses()] == ["one"]
+        assert it.changed == ["one", "two", "two"]
         assert not await it.moves("two")
         await it.table.shut()
         assert not await it.moves("one")
