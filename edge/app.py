@@ -154,7 +154,7 @@ class Box:
         self.engine_choice = choose_engine(config)
         self.holder = EngineHolder(self.engine_choice.open, metrics)
         self.pool = PicturePool(config.detect.workers or os.cpu_count() or 1, config.detect.timeout)
-        self.lanes = Lanes()
+        self.lanes = Lanes(metrics)
         self.live = Live()
         self.uploads = Uploads(
             config.jobs, metrics=metrics, origin=self.origin, max_bytes=config.web.max_upload

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from edge.contracts import Picture
 from edge.event import Event, Outcome
+from edge.ops.metrics import Metrics
 
 Settle = Callable[[Event[Picture], Outcome, str], Awaitable[None]]
 
@@ -45,7 +46,8 @@ class _Lane:
 class Lanes:
     """The events that wait, by source. Everything runs on the loop; nothing here blocks it."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._lanes: dict[str, _Lane] = {}
         #: names of the sources that have something, each once, in the order of their turns
         self._turns: dict[str, None] = {}
@@ -58,13 +60,13 @@ class Lanes:
     async def offer(self, event: Event[Picture], settle: Settle) -> None:
         """Put a live frame in; it takes the place of an older one, which is settled as dropped."""
         if self._closed:
-            await settle(event, Outcome.DROPPED, "stopping")
+            await self._drop(Item(event, settle, live=True), "stopping")
             return
         lane = self._lane(event)
         older = lane.waiting.pop() if lane.waiting else None
         self._push(lane, Item(event, settle, live=True))
         if older is not None:
-            await older.settle(older.event, Outcome.DROPPED, "newer")
+            await self._drop(older, "newer")
 
     async def accept(self, event: Event[Picture], settle: Settle) -> None:
         """Put a picture in that must end with an outcome; wait while its source's lane is full."""
@@ -96,9 +98,14 @@ class Lanes:
         for lane in list(self._lanes.values()):
             for item in [item for item in lane.waiting if item.live]:
                 lane.waiting.remove(item)
-                await item.settle(item.event, Outcome.DROPPED, "stopping")
+                await self._drop(item, "stopping")
         self._lanes = {name: lane for name, lane in self._lanes.items() if lane.waiting}
         self._turns = {name: None for name in self._turns if name in self._lanes}
+
+    async def _drop(self, item: Item, reason: str) -> None:
+        name = item.event.source.rpartition("/")[2]
+        self._metrics.pictures_dropped.labels(name, reason).inc()
+        await item.settle(item.event, Outcome.DROPPED, reason)
 
     def _lane(self, event: Event[Picture]) -> _Lane:
         return self._lanes.setdefault(event.source, _Lane())

@@ -141,7 +141,7 @@ async def _open_path(settings: Settings, ends: Ends, group: asyncio.TaskGroup) -
     config = await asyncio.to_thread(with_model, config, config.detect.model)
     holder = EngineHolder(choose_engine(config).open, metrics)
     pool = PicturePool(config.detect.workers, config.detect.timeout)
-    lanes = Lanes()
+    lanes = Lanes(metrics)
     handler = Redact(
         metrics,
         pool=pool,

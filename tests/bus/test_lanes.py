@@ -10,6 +10,7 @@ from edge.bus.lanes import KEPT_ROOM, Lanes
 from edge.contracts import Picture
 from edge.event import FRAME_TAKEN, Event, Outcome
 from edge.frame import Frame
+from edge.ops.metrics import Metrics, counts_by
 
 
 def an_event(source: str, number: int) -> Event[Picture]:
@@ -37,7 +38,8 @@ class Ends:
 
 
 async def test_a_newer_live_frame_takes_the_place_of_an_older_one_which_is_counted() -> None:
-    lanes, ends = Lanes(), Ends()
+    metrics, ends = Metrics(), Ends()
+    lanes = Lanes(metrics)
     for number in range(3):
         await lanes.offer(an_event("gate", number), ends)
 
@@ -47,10 +49,11 @@ async def test_a_newer_live_frame_takes_the_place_of_an_older_one_which_is_count
         ("gate-1", Outcome.DROPPED, "newer"),
     ]
     assert len(lanes) == 0
+    assert counts_by(metrics.pictures_dropped, "source") == {"gate": 2}
 
 
 async def test_kept_pictures_leave_in_the_order_in_which_they_came() -> None:
-    lanes, ends = Lanes(), Ends()
+    lanes, ends = Lanes(Metrics()), Ends()
     for number in range(5):
         await lanes.accept(an_event("drop", number), ends)
 
@@ -59,7 +62,7 @@ async def test_kept_pictures_leave_in_the_order_in_which_they_came() -> None:
 
 
 async def test_accept_waits_while_its_lane_is_full_and_goes_on_when_there_is_room() -> None:
-    lanes, ends = Lanes(), Ends()
+    lanes, ends = Lanes(Metrics()), Ends()
     for number in range(KEPT_ROOM):
         await lanes.accept(an_event("drop", number), ends)
     late = asyncio.create_task(lanes.accept(an_event("drop", 99), ends), name="late")
@@ -73,7 +76,7 @@ async def test_accept_waits_while_its_lane_is_full_and_goes_on_when_there_is_roo
 
 
 async def test_accept_survives_that_its_lane_was_emptied_and_forgotten_while_it_waited() -> None:
-    lanes, ends = Lanes(), Ends()
+    lanes, ends = Lanes(Metrics()), Ends()
     for number in range(KEPT_ROOM):
         await lanes.accept(an_event("drop", number), ends)
     late = [
@@ -91,7 +94,7 @@ async def test_accept_survives_that_its_lane_was_emptied_and_forgotten_while_it_
 
 
 async def test_a_busy_source_cannot_starve_a_quiet_one() -> None:
-    lanes, ends = Lanes(), Ends()
+    lanes, ends = Lanes(Metrics()), Ends()
     for number in range(4):
         await lanes.accept(an_event("busy", number), ends)
     await lanes.offer(an_event("quiet", 0), ends)
@@ -101,7 +104,7 @@ async def test_a_busy_source_cannot_starve_a_quiet_one() -> None:
 
 
 async def test_closing_drops_live_frames_by_name_and_keeps_what_must_not_be_lost() -> None:
-    lanes, ends = Lanes(), Ends()
+    lanes, ends = Lanes(Metrics()), Ends()
     await lanes.offer(an_event("gate", 0), ends)
     await lanes.accept(an_event("drop", 0), ends)
     await lanes.close()
@@ -116,7 +119,7 @@ async def test_closing_drops_live_frames_by_name_and_keeps_what_must_not_be_lost
 
 @pytest.mark.parametrize("sources", [1, 3])
 async def test_take_waits_for_something(sources: int) -> None:
-    lanes, ends = Lanes(), Ends()
+    lanes, ends = Lanes(Metrics()), Ends()
     takers = [asyncio.create_task(lanes.take(), name=f"take {n}") for n in range(sources)]
     await asyncio.sleep(0)
     for number in range(sources):
@@ -126,7 +129,7 @@ async def test_take_waits_for_something(sources: int) -> None:
 
 
 async def test_a_source_whose_frame_was_replaced_still_has_one_turn_only() -> None:
-    lanes, ends = Lanes(), Ends()
+    lanes, ends = Lanes(Metrics()), Ends()
     for number in range(2):
         await lanes.offer(an_event("gate", number), ends)
     assert (await lanes.take()).event.id == "gate-1"

@@ -67,7 +67,7 @@ class Path:
             policy_for=lambda _: POLICY,
             max_pixels=10**6,
         )
-        self.lanes = Lanes()
+        self.lanes = Lanes(self.metrics)
         self.delivery = Delivery(
             self.lanes, self.redact, self.metrics, in_hand=4, broke=self.holder.broke
         )
