@@ -109,7 +109,7 @@ class Conversation:
     async def _send(self, method: str, uri: str, header: str) -> Answer:
         self._write(method, uri, header)
         await self._writer.drain()
-        version, _, rest = (await self._reader.readline()).decode("latin-1").partition(" ")
+        version, _, rest = (await self._status_line()).decode("latin-1").partition(" ")
         if not version.startswith(("RTSP/", "HTTP/")):
             raise ValueError("neither RTSP nor HTTP")
         reply = Answer(int(rest.split(" ")[0]))
@@ -123,6 +123,13 @@ class Conversation:
                 reply.challenges.append(value.strip())
         reply.body = await self._body(reply)
         return reply
+
+    async def _status_line(self) -> bytes:
+        """Read the first line of a reply; packets of the picture may come before it."""
+        while (first := await self._reader.readexactly(1)) == b"$":
+            head = await self._reader.readexactly(3)
+            await self._reader.readexactly(int.from_bytes(head[1:], "big"))
+        return first + await self._reader.readline()
 
     async def _body(self, reply: Answer) -> str:
         """Read the body where a short text is announced; a stream has no end."""

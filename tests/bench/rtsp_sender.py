@@ -54,6 +54,8 @@ class Camera(GstRtspServer.RTSPMediaFactory):  # type: ignore[misc]  # no stubs
         self.set_launch(LAUNCH)
 
     def do_configure(self, media: GstRtspServer.RTSPMedia) -> None:
+        # The method that this one stands for would have told the media so.
+        media.set_shared(True)
         source = media.get_element().get_by_name("src")
         source.set_property("caps", self.caps)
         self.viewers[source] = False
