@@ -44,6 +44,7 @@ from edge.ops.beats import Beats, LoopLag
 from edge.ops.groups import cause_of
 from edge.ops.metrics import Metrics
 from edge.ops.notify import notify, watchdog_seconds
+from edge.ops.redact_url import without_credentials
 from edge.ops.supervise import Supervisor
 from edge.privacy.gate import PrivacyGate
 from edge.sinks.folder import FolderStore
@@ -312,6 +313,10 @@ class Box:
             wanted = load(self._path)
         except Fatal as error:
             log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400
+            self.notices.add(
+                "The configuration has faults; the box goes on with the old one",
+                without_credentials(str(error)),
+            )
         else:
             await self._apply(wanted)
         notify(READY=1)
@@ -321,6 +326,7 @@ class Box:
         later = [change.path for change in different if not change.live]
         if later:
             log.warning("these need a restart: %s", ", ".join(later))
+            self.notices.add(f"Changed, but not before a restart: {', '.join(later)}")
         logs.set_up(wanted.log.level, self.config.log.format)
         live = {"sources": wanted.sources, "privacy": wanted.privacy, "log": wanted.log}
         self.config = self.config.model_copy(update=live)

@@ -69,5 +69,8 @@ def test_sighup_adds_and_removes_sources_while_the_others_go_on(
     box.write("[sources.one]\nkind = 'scenes'\n" + store)
     box.process.send_signal(1)
     until("the log says why it was refused", lambda: "not reloaded" in box.log.read_text())
+    (notice,) = box.status()["notices"]
+    assert "old one" in notice["text"]
+    assert "sources.one.kind" in notice["hint"]
     assert {one["name"] for one in box.status()["seeing"]} == {"one", "three"}
     assert box.stop() == 0

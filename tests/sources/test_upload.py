@@ -316,7 +316,8 @@ async def test_a_forgotten_job_frees_its_key(monkeypatch: pytest.MonkeyPatch) ->
     await source.submit(b"one", "a.jpg", "key")
     await source.settle(await take(source), Outcome.DONE)
     await finish(source, b"two")
-    await source.submit(b"three", "a.jpg", "key")
+    anew = await source.submit(b"three", "a.jpg", "key")
+    assert anew.state == "queued"
 
 
 async def test_closing_ends_the_events_and_tells_those_who_wait() -> None:
