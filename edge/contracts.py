@@ -5,7 +5,8 @@ Rooms never import each other. They meet in these protocols, and ``app`` introdu
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.detections import Detections, EngineInfo, Sighting
-from edge.event import Event, Outcome
+from edge.event import Event, Outcome, WireEvent
 from edge.frame import Encoded, Frame
 from edge.parcel import Parcel, Redaction
 
@@ -185,32 +186,83 @@ class Gate(Protocol):
 
 
 class Handler(Protocol):
-    """What happens to a picture: ``redact`` now, more with the bus."""
+    """What a trigger hands events to. It makes something of an event; the bus keeps what it made.
 
-    async def __call__(self, event: Event[Picture]) -> Outcome:
-        """Do it; durable when it returns.
+    It is asked again after a failure or a crash, with the same event: what it does outside the
+    process must bear being done twice. What it returns is kept once, in one transaction with the
+    note that this delivery is done.
+    """
+
+    #: where it leads, for dead letters and status: an address without credentials, or ``edge:NAME``
+    where: str
+    #: True: it works on pictures in memory (``Event[Picture]``). False: it is handed what travels,
+    #: ``WireEvent``, and of an event that carries a raw picture only the attributes.
+    sees_pictures: bool
+
+    async def __call__(self, event: Event[Any]) -> WireEvent | Parcel | None:
+        """Make something of one event.
+
+        Returns:
+            A parcel, which goes to the outbox and re-enters the bus as its message. An event, which
+            re-enters the bus. None: it is done, and nothing came of it.
 
         Raises:
-            Rejected: this event, never. TryLater: this event, not now. PartFailed: a part broke.
+            Rejected: this event, never. TryLater: this event, not now. PartFailed: a part broke,
+                or nobody answered.
 
         """
         ...
+
+    async def close(self) -> None:
+        """Let go of connections. No call may follow."""
+        ...
+
+
+Note = Callable[[sqlite3.Connection], object]
+"""A piece of a transaction: it changes rows and nothing else, since it may run twice."""
 
 
 class Keeper(Protocol):
     """The outbox as the path sees it: what was put is on disk when ``put`` returns."""
 
-    async def put(self, parcel: Parcel) -> bool:
+    async def put(self, parcel: Parcel, also: Note | None = None) -> bool:
         """Keep a parcel until its store has it; False if it was put before (nothing is done).
 
+        Args:
+            parcel: what to keep.
+            also: runs in the same transaction, whether or not the parcel was put before.
+
         Raises:
-            TryLater: no room (quota, full disk); ``reason`` says which.
+            TryLater: no room (quota, full disk); ``reason`` says which. ``also`` did not run.
 
         """
         ...
 
     async def knows(self, event_id: str) -> bool:
         """Tell whether a parcel of this event was ever put (within the retention)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The bus has an event: it is on disk, and will end exactly once."""
+
+    #: its place in the journal; 0 where no trigger wanted it, so that it was done at once
+    seq: int
+    #: False: it was accepted before (same ``source`` and ``id``); nothing was done
+    new: bool
+
+
+class Intake(Protocol):
+    """The bus as those see it who bring events: HTTP, MQTT, notifications."""
+
+    async def accept(self, events: Sequence[WireEvent]) -> list[Accepted]:
+        """Take events, all or none of them; they are on disk when it returns.
+
+        Raises:
+            TryLater: ``journal_full`` (429), ``disk_full`` or ``stopping`` (503); none was taken.
+
+        """
         ...
 
 

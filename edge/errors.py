@@ -25,6 +25,10 @@ class EdgeError(Exception):
     """
 
     default_reason = "error"
+    #: where another system refused: the status it answered with; 0: it did not answer
+    status: int = 0
+    #: the beginning of what it answered, as it came
+    answer: bytes = b""
 
     def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
         super().__init__(message)

@@ -1,18 +1,20 @@
-"""Event: one thing that happened, with the attribute names of CloudEvents 1.0."""
+"""Event: one thing that happened, with the attributes of CloudEvents 1.0."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+Value: TypeAlias = str | bool | int
+"""What an attribute may be. Times, URIs and binary values are their canonical text."""
+
+_NOTHING: Mapping[str, Value] = MappingProxyType({})
 
 FRAME_TAKEN = "io.edge.frame.taken.v1"
 """A live camera showed a frame. ``data`` is a Frame."""
@@ -20,42 +22,59 @@ PICTURE_ARRIVED = "io.edge.picture.arrived.v1"
 """A picture file was uploaded or dropped. ``data`` is an Encoded."""
 PICTURE_REDACTED = "io.edge.picture.redacted.v1"
 """A redacted picture left the gate: the type of a parcel's message."""
+PICTURE_CLASSIFIED = "io.edge.picture.classified.v1"
+"""What a classifier on this box makes of a picture: labels with scores."""
+PICTURE_ANNOTATED = "io.edge.picture.annotated.v1"
+"""What an external vision service makes of a redacted picture: labels with scores."""
+
+NAMED = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
+"""The attributes that the specification names; every other one is an extension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Generic[T]):
-    """One thing that happened.
+    """One thing that happened. Optional attributes that it does not have are empty.
 
     ``id`` is a function of what happened (camera and capture time, file name and content), never
     of a counter that restarts, so that ``source`` + ``id`` names it for ever.
 
     Raises:
-        ValueError: an empty required attribute, or a time without a zone.
+        ValueError: an empty required attribute.
 
     """
 
     id: str
-    #: who saw it: ``/{site}/{node}/{source name}``
+    #: who saw it: ``/{site}/{node}/{source name}`` for this box's own
     source: str
     type: str
     #: what it is about: the source's own name, or a key
-    subject: str
-    #: when it happened, with zone
-    time: datetime
+    subject: str = ""
+    #: when it happened: RFC 3339 with zone, kept as it came (it may have nanoseconds)
+    time: str = ""
     data: T = field(repr=False)
-    datacontenttype: str = "application/octet-stream"
-    extensions: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    datacontenttype: str = ""
+    dataschema: str = ""
+    specversion: str = "1.0"
+    extensions: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
 
     def __post_init__(self) -> None:
-        empty = [name for name in ("id", "source", "type", "subject") if not getattr(self, name)]
+        empty = [name for name in ("id", "source", "type") if not getattr(self, name)]
         if empty:
             raise ValueError(f"an event needs {', '.join(empty)}: got nothing")
-        if self.time.tzinfo is None:
-            raise ValueError(f"an event's time needs a zone: got {self.time.isoformat()}")
+
+    def attributes(self) -> dict[str, Value]:
+        """Return every attribute that it has by its CloudEvents name, extensions last."""
+        named = {name: getattr(self, name) for name in NAMED}
+        return {name: value for name, value in named.items() if value} | dict(self.extensions)
 
     def carrying(self, data: U) -> Event[U]:
         """Return the same event with other data."""
         return replace(self, data=data)  # type: ignore[arg-type,return-value]
+
+
+WireEvent: TypeAlias = Event[bytes | None]
+"""An event as it travels and rests on a disk. ``data`` is the body in binary mode: JSON text where
+``datacontenttype`` is JSON or absent; None: no data (the JSON text ``null`` is data)."""
 
 
 class Outcome(enum.Enum):

@@ -205,7 +205,7 @@ def _arrived(number: int, path: Path, body: bytes) -> Event[Picture]:
         source=f"/redact/{_SOURCE}",
         type=PICTURE_ARRIVED,
         subject=path.name,
-        time=taken_at,
+        time=taken_at.isoformat(),
         data=picture,
     )
 

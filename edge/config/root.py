@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from edge.config.bus import BusConfig, TriggerConfig
 from edge.config.detect import DetectConfig, ModelsConfig
+from edge.config.handlers import HandlerConfig
 from edge.config.privacy import PrivacyConfig
 from edge.config.section import Section, key
 from edge.config.sources import JobsConfig, SourceConfig
@@ -63,6 +65,16 @@ class Config(Section):
     privacy: PrivacyConfig = PrivacyConfig()
     outbox: OutboxConfig = OutboxConfig()
     store: StoreConfig
+    bus: BusConfig = BusConfig()
+    triggers: dict[str, TriggerConfig] = Field(
+        default_factory=dict,
+        description="One table a trigger: [triggers.NAME]. The box has one of its own, redact; a "
+        "table of that name takes its place.",
+    )
+    handlers: dict[str, HandlerConfig] = Field(
+        default_factory=dict,
+        description="One table a handler: [handlers.NAME]. redact and log are there without one.",
+    )
     web: WebConfig = WebConfig()
     jobs: JobsConfig = JobsConfig()
 

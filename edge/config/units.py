@@ -29,6 +29,35 @@ def parse_duration(value: object) -> float:
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 
+_ISO = re.compile(
+    r"P(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?"
+    r"(?:T(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?"
+)
+
+
+def parse_iso_duration(value: object) -> float:
+    """Read ``"PT0.2S"``, ``"PT5M"``, ``"P1DT2H"`` (ISO 8601 without years and months) as seconds.
+
+    Raises:
+        ValueError: anything else.
+
+    """
+    match = _ISO.fullmatch(value) if isinstance(value, str) else None
+    if not match or not any(match.groups()):
+        raise ValueError('expected an ISO 8601 duration, for example "PT0.2S", "PT5M", "P1D"')
+    weeks, days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return ((weeks * 7 + days) * 24 + hours) * 3600 + minutes * 60 + seconds
+
+
+def show_iso_duration(seconds: float) -> str:
+    """Write seconds the way ``parse_iso_duration`` reads them."""
+    for mark, factor in (("H", 3600), ("M", 60)):
+        if seconds and seconds % factor == 0:
+            return f"PT{seconds / factor:.0f}{mark}"
+    text = f"{seconds:.6f}".rstrip("0").rstrip(".")
+    return f"PT{text}S"
+
+
 def parse_size(value: object) -> int:
     """Read ``"512KiB"``, ``"2GB"``, ``1024`` as bytes.
 
@@ -67,3 +96,10 @@ Duration = Annotated[
 
 Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(show_size, return_type=str)]
 """Bytes as an int; text with a unit in a file."""
+
+IsoDuration = Annotated[
+    float,
+    BeforeValidator(parse_iso_duration),
+    PlainSerializer(show_iso_duration, return_type=str),
+]
+"""Seconds as a float; ISO 8601 text in a file, as Knative writes it."""

@@ -213,7 +213,7 @@ class Camera:
             source=self._source,
             type=FRAME_TAKEN,
             subject=self.name,
-            time=frame.taken_at,
+            time=frame.taken_at.isoformat(),
             data=frame,
         )
         if not self.live:

@@ -239,7 +239,7 @@ class Folder:
             source=self._source,
             type=kind,
             subject=file.shown,
-            time=taken_at,
+            time=taken_at.isoformat(),
             data=Encoded(
                 body=body,
                 name=file.shown.rsplit("/", 1)[-1],

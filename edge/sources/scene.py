@@ -95,6 +95,6 @@ class Scene:
             source=self._source,
             type=FRAME_TAKEN,
             subject=self.name,
-            time=taken_at,
+            time=taken_at.isoformat(),
             data=Frame(pixels=pixels, taken_at=taken_at, source=self.name, subject=self.name),
         )

@@ -235,7 +235,7 @@ class Uploads:
             source=self._source,
             type=PICTURE_ARRIVED,
             subject=job.name,
-            time=taken_at,
+            time=taken_at.isoformat(),
             data=Encoded(
                 body=body, name=job.name, taken_at=taken_at, source=self.name, subject=job.name
             ),

@@ -136,7 +136,7 @@ class Redact:
         if not new:
             return Outcome.DUPLICATE
         self._metrics.pictures_redacted.labels(parcel.source).inc()
-        age = (datetime.now(UTC) - event.time).total_seconds()
+        age = (datetime.now(UTC) - parcel.taken_at).total_seconds()
         self._metrics.picture_age_seconds.labels(parcel.source).observe(age)
         for tell in self.made:
             tell(parcel)

@@ -22,7 +22,7 @@ def an_event(source: str, number: int) -> Event[Picture]:
         source=f"/site/node/{source}",
         type=FRAME_TAKEN,
         subject=source,
-        time=now,
+        time=now.isoformat(),
         data=frame,
     )
 

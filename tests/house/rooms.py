@@ -6,23 +6,40 @@ from pathlib import PurePosixPath
 
 from tests.house.source import STANDARD, Source
 
-WORDS = {"event", "frame", "detections", "parcel", "contracts", "errors"}
+WORDS = {
+    "event",
+    "frame",
+    "detections",
+    "parcel",
+    "contracts",
+    "errors",
+    "traffic",
+    # an event's form on the wire: everyone who brings or sends one needs it
+    "cloudevents",
+}
 ROOMS = {"sources", "bus", "stages", "privacy", "sinks"}
 SIDES = {"catalog", "config", "control", "web", "ops", "cli"}
 
 OWN_SECTIONS = {
+    "bus": {"bus", "handlers"},
     "sources": {"sources"},
-    "stages": {"detect", "privacy"},
+    "stages": {"detect", "privacy", "handlers"},
     "privacy": {"privacy"},
-    "sinks": {"store"},
+    "sinks": {"store", "handlers"},
     "web": {"web"},
     "catalog": {"detect"},
-    "control": {"detect", "sources"},
+    "control": {"detect", "sources", "bus"},
 }
 """The sections of ``edge.config`` that a room is handed."""
 
 HOMES = {
-    "aiohttp": ("edge/web/", "edge/catalog/pull.py"),
+    "aiohttp": (
+        "edge/web/",
+        "edge/catalog/pull.py",
+        "edge/sinks/forward_http.py",
+        "edge/sinks/vision.py",
+        "edge/cli/",
+    ),
     "annotated_types": ("edge/config/",),
     "cel": ("edge/bus/cel.py",),
     "click": ("edge/cli/", "edge/__main__.py"),
@@ -33,6 +50,7 @@ HOMES = {
     "onnx": ("edge/catalog/",),
     "onnxruntime": ("edge/stages/engines/onnx.py",),
     "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
+    "re2": ("edge/bus/route.py",),
     "prometheus_client": ("edge/ops/", "edge/app", "edge/web/"),
     "pycuda": ("edge/stages/engines/tensorrt",),
     # whatever a person or a machine wrote is checked by it, where it comes in

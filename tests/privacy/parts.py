@@ -63,7 +63,7 @@ def uploaded() -> tuple[Event[Picture], Frame]:
         source="/site/node/upload",
         type=PICTURE_ARRIVED,
         subject=name,
-        time=when,
+        time=when.isoformat(),
         data=arrived,
     )
     return event, frame

@@ -52,10 +52,11 @@ async def test_a_fast_file_gives_every_frame_with_its_own_time() -> None:
     events = [event async for event in every_event(camera)]
     assert len(events) == 71
     first, last = events[0], events[-1]
-    assert first.time.timestamp() == pytest.approx(path.stat().st_mtime, abs=1e-3)
-    assert (last.time - first.time).total_seconds() == pytest.approx(70 / 15, abs=1e-3)
+    assert first.data.taken_at.timestamp() == pytest.approx(path.stat().st_mtime, abs=1e-3)
+    shown_for = last.data.taken_at - first.data.taken_at
+    assert shown_for.total_seconds() == pytest.approx(70 / 15, abs=1e-3)
     assert (first.type, first.source, first.subject) == (FRAME_TAKEN, "/site/box/clip", "clip")
-    assert first.id == f"clip-{first.time:%Y%m%dT%H%M%S.%fZ}"
+    assert first.id == f"clip-{first.data.taken_at:%Y%m%dT%H%M%S.%fZ}"
     assert camera.status().state == "finished"
     assert camera.status().counts["offered"] == 71
 
@@ -109,7 +110,7 @@ async def test_a_looped_file_goes_on_with_new_times() -> None:
     camera = play(shared("data/odd/video_one_frame.mp4"), loop=True)
     times = []
     async for event in every_event(camera):
-        times.append(event.time)
+        times.append(event.data.taken_at)
         if len(times) == 5:
             await camera.close()
     assert len(set(times)) == 5

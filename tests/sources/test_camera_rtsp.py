@@ -250,7 +250,7 @@ async def test_a_slow_reader_sees_the_newest_frame_and_the_rest_is_counted(
     taken = []
     async for event in camera.events():
         assert frame_of(event).live
-        taken.append(event.time)
+        taken.append(event.data.taken_at)
         await asyncio.sleep(0.5)
         if len(taken) == 5:
             await camera.close()

@@ -89,7 +89,7 @@ async def test_a_dropped_file_becomes_one_event_with_its_own_time(tmp_path: Path
         assert event.type == PICTURE_ARRIVED
         assert event.source == "/site/node/drop"
         assert event.subject == "a.jpg"
-        assert event.time == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+        assert event.data.taken_at == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
         await desk.settle(event)
         assert await desk.silent()
         assert (tmp_path / "a.jpg").exists()
@@ -323,7 +323,7 @@ async def test_replay_plays_files_in_the_order_of_their_names_as_a_live_stream(
         assert [event.subject for event in events] == ["a.jpg", "b.jpg", "c.jpg"]
         assert {event.type for event in events} == {FRAME_TAKEN}
         assert len({event.id for event in events}) == 3
-        assert events[0].time < events[1].time < events[2].time
+        assert events[0].data.taken_at < events[1].data.taken_at < events[2].data.taken_at
         assert desk.folder.status().state == "finished"
 
 

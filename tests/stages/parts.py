@@ -72,7 +72,7 @@ def an_event(frame: Frame, number: int = 0) -> Event[Picture]:
         source=f"/site/node/{frame.source}",
         type=FRAME_TAKEN,
         subject=frame.subject,
-        time=frame.taken_at,
+        time=frame.taken_at.isoformat(),
         data=frame,
     )
 

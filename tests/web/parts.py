@@ -201,7 +201,7 @@ class FakeBox:
                         id=f"{event.id}.policy",
                         event_id=event.id,
                         source="upload",
-                        taken_at=event.time,
+                        taken_at=event.data.taken_at,
                         key=f"upload/{event.id}.jpg",
                         body=drawing(7),
                         content_type="image/jpeg",
