@@ -28,6 +28,7 @@ from typing import Any
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes
+from edge.bus.pictures import Alone, Pictures
 from edge.config.diff import changes
 from edge.config.load import load
 from edge.config.privacy import Policy, SourcePrivacy
@@ -246,14 +247,16 @@ class Box:
             pool=self.pool,
             holder=self.holder,
             gate=gate,
-            keeper=self.outbox,
             policy_for=self.policy_for,
             max_pixels=self.config.detect.max_pixels,
         )
-        self.redact.made += [self.live.show, self.uploads.finished]
+        self.pictures = Pictures(
+            self.metrics, audience=Alone("redact", self.redact), keeper=self.outbox
+        )
+        self.pictures.made += [self.live.show, self.uploads.finished]
         self.delivery = Delivery(
             self.lanes,
-            self.redact,
+            self.pictures,
             self.metrics,
             in_hand=self.pool.workers + WAITING,
             broke=self.holder.broke,

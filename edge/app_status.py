@@ -88,7 +88,7 @@ class BoxView:
         reasons = []
         if not self._box.holder.up:
             reasons.append("no engine is up: nothing leaves")
-        trouble = self._box.redact.no_room
+        trouble = self._box.pictures.no_room
         if trouble:
             reasons.append(trouble)
         return not reasons, reasons
@@ -111,7 +111,7 @@ class BoxView:
 
     def _overall(self) -> view.Overall:
         reasons = [view.Reason(text=text, hint="see the log") for text in self.alive()[1]]
-        trouble = self._box.redact.no_room
+        trouble = self._box.pictures.no_room
         if trouble:
             reasons.append(view.Reason(text=trouble, hint="free some space"))
         return view.Overall(state="degraded" if reasons else "ok", reasons=reasons)

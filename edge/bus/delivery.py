@@ -2,9 +2,10 @@
 
 ::
 
-    lanes --take--> [ in hand, at most n ] --handler--> outcome --settle--> source
+    lanes --take--> [ in hand, at most n ] --hand on--> outcome --settle--> source
 
-What the handler raises decides what happens next (see ``errors``). One of the two places that
+For pictures, which live in memory only; ``worker`` does the same for what is in the journal.
+What was raised decides what happens next (see ``errors``). One of the two places that
 catch everything: an unforeseen exception sets the event aside, and ten in a row end the process.
 """
 
@@ -13,12 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from edge.bus.lanes import Item, Lanes
-from edge.contracts import Handler
+from edge.contracts import Picture
 from edge.errors import EdgeError, Fatal, PartFailed, Rejected, TryLater, Withheld
-from edge.event import Outcome
+from edge.event import Event, Outcome
 from edge.ops.backoff import Backoff
 from edge.ops.metrics import Metrics
 
@@ -30,6 +31,9 @@ RETRY_FIRST, RETRY_MOST = 0.2, 10.0
 MOST_FAILURES = 5
 """A picture under which the engine broke as many times is poison: it is set aside."""
 
+HandOn = Callable[[Event[Picture]], Awaitable[Outcome]]
+"""Sees one picture through (``bus.pictures``), and raises as handlers do."""
+
 End = tuple[Outcome, str]
 """How an event ended, and why."""
 
@@ -39,7 +43,7 @@ class Delivery:
 
     Args:
         lanes: where events come from.
-        handler: what happens to each.
+        hand_on: what happens to each.
         in_hand: how many may be under way at once.
         broke: told of every ``PartFailed``, so that the part's supervisor can act.
 
@@ -48,14 +52,14 @@ class Delivery:
     def __init__(
         self,
         lanes: Lanes,
-        handler: Handler,
+        hand_on: HandOn,
         metrics: Metrics,
         *,
         in_hand: int,
         broke: Callable[[PartFailed], None],
     ) -> None:
         self._lanes = lanes
-        self._handler = handler
+        self._hand_on = hand_on
         self._metrics = metrics
         self._broke = broke
         self._room = asyncio.Semaphore(in_hand)
@@ -128,7 +132,7 @@ class Delivery:
 
     async def _try(self, item: Item) -> End | TryLater | PartFailed:
         try:
-            outcome = await self._handler(item.event)
+            outcome = await self._hand_on(item.event)
         except Rejected as error:
             return self._set_aside(item, error)
         except (TryLater, PartFailed) as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edge.cli.redact_report import Report, Task
 from edge.cli.redact_video import VideoDoor, output_failed
-from edge.contracts import Picture
+from edge.contracts import Note, Picture
 from edge.event import Event, Outcome
 from edge.parcel import Parcel
 
@@ -42,7 +42,7 @@ class Ends:
         """Wait until everything that was expected has ended."""
         await self._none_left.wait()
 
-    async def put(self, parcel: Parcel) -> bool:
+    async def put(self, parcel: Parcel, also: Note | None = None) -> bool:  # noqa: ARG002 (no bus)
         """Write a redacted picture where it belongs.
 
         Raises:

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from edge.app import WAITING, choose_engine, with_model
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes
+from edge.bus.pictures import Alone, Pictures
 from edge.cli.redact_ends import Ends
 from edge.cli.redact_plan import Planned
 from edge.cli.redact_progress import Progress
@@ -142,16 +143,17 @@ async def _open_path(settings: Settings, ends: Ends, group: asyncio.TaskGroup) -
     holder = EngineHolder(choose_engine(config).open, metrics)
     pool = PicturePool(config.detect.workers, config.detect.timeout)
     lanes = Lanes(metrics)
-    handler = Redact(
+    redact = Redact(
         metrics,
         pool=pool,
         holder=holder,
         gate=PrivacyGate(lambda _: policy, engine_ok=holder.qualifies),
-        keeper=ends,
         policy_for=lambda _: policy,
         max_pixels=config.detect.max_pixels,
     )
-    delivery = Delivery(lanes, handler, metrics, in_hand=pool.workers + WAITING, broke=holder.broke)
+    pictures = Pictures(metrics, audience=Alone("redact", redact), keeper=ends)
+    in_hand = pool.workers + WAITING
+    delivery = Delivery(lanes, pictures, metrics, in_hand=in_hand, broke=holder.broke)
     ready = asyncio.Event()
     engine = group.create_task(_keep_engine(holder, ready), name="engine")
     path = group.create_task(delivery.run(), name="path")

@@ -1,28 +1,25 @@
-"""The walk of one picture: decode, black out, detect, redact, gate, keep. ``redact`` as a handler.
+"""The walk of one picture: decode, black out, detect, redact, gate. ``redact`` as a handler.
 
 ::
 
-      in a worker of the pool                                     on the loop
-    [ decode > black out > detect > redact > gate (encode) ] --> [ my turn? > outbox ]
+      in a worker of the pool
+    [ decode > black out > detect > redact > gate (encode) ] --> a parcel, which the bus keeps
 
-Between the steps there is no queue: a 1080p frame is 6 MB. Pictures of one source may be worked on
-at the same time, but reach the outbox in the order in which they were handed in.
+Between the steps there is no queue: a 1080p frame is 6 MB.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edge.config.privacy import Policy
-from edge.contracts import Engine, Gate, Keeper, Picture
-from edge.errors import TryLater
-from edge.event import FRAME_TAKEN, Event, Outcome
+from edge.contracts import Engine, Gate, Picture
+from edge.errors import Rejected
+from edge.event import FRAME_TAKEN, Event
 from edge.frame import Encoded, Frame
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
@@ -44,11 +41,13 @@ class Redact:
         pool: where the work is done.
         holder: who looks.
         gate: the only maker of parcels.
-        keeper: the outbox; what it has taken is durable.
         policy_for: the policy of a source, by its name.
         max_pixels: larger picture files are refused before they are decoded.
 
     """
+
+    where = "edge:redact"
+    sees_pictures = True
 
     def __init__(
         self,
@@ -57,7 +56,6 @@ class Redact:
         pool: PicturePool,
         holder: EngineHolder,
         gate: Gate,
-        keeper: Keeper,
         policy_for: Callable[[str], Policy],
         max_pixels: int,
     ) -> None:
@@ -65,46 +63,30 @@ class Redact:
         self._pool = pool
         self._holder = holder
         self._gate = gate
-        self._keeper = keeper
         self._policy_for = policy_for
         self._max_pixels = max_pixels
-        #: told of each new parcel once it is durable (live preview, finished uploads)
-        self.made: list[Callable[[Parcel], None]] = []
-        #: why the outbox took nothing the last time, in words; empty where it did
-        self.no_room = ""
         #: how long the last detections took, in seconds
         self.detect_seconds: deque[float] = deque(maxlen=100)
-        #: the newest turn of each source: who comes later waits for it
-        self._turns: dict[str, asyncio.Future[None]] = {}
 
-    async def __call__(self, event: Event[Picture]) -> Outcome:
-        """Redact one picture; the parcel is durable when it returns."""
-        before, turn = self._queue_up(event.source)
-        try:
-            engine = self._holder.lend()
-            parcel = await self._pool.run(lambda: self._carry(event, engine))
-            if before is not None and not before.done():
-                await asyncio.wait([before])
-            return await self._keep(event, parcel)
-        finally:
-            self._pass_turn(event.source, before, turn)
+    async def __call__(self, event: Event[Any]) -> Parcel:
+        """Redact one picture.
 
-    def _queue_up(self, source: str) -> tuple[asyncio.Future[None] | None, asyncio.Future[None]]:
-        before = self._turns.get(source)
-        turn = asyncio.get_running_loop().create_future()
-        self._turns[source] = turn
-        return before, turn
+        Raises:
+            Rejected: ``not_a_picture`` (the event brings none), or the picture cannot be read.
+            Withheld: it cannot be shown to be safe. PartFailed: the engine broke, or is not up.
 
-    def _pass_turn(
-        self, source: str, before: asyncio.Future[None] | None, turn: asyncio.Future[None]
-    ) -> None:
-        if before is not None and not before.done():
-            # It ended early (withheld, dropped): whoever comes next still waits for those before.
-            before.add_done_callback(lambda _: self._pass_turn(source, None, turn))
-            return
-        turn.set_result(None)
-        if self._turns.get(source) is turn:
-            del self._turns[source]
+        """
+        if not isinstance(event.data, Frame | Encoded):
+            raise Rejected(
+                f"{event.type} brings no picture to redact",
+                hint="give the trigger a filter on the types of pictures",
+                reason="not_a_picture",
+            )
+        engine = self._holder.lend()
+        return await self._pool.run(lambda: self._carry(event, engine))
+
+    async def close(self) -> None:
+        """Nothing is held here."""
 
     def _carry(self, event: Event[Picture], engine: Engine) -> Parcel:
         frame = self._as_frame(event)
@@ -123,24 +105,6 @@ class Redact:
         frame = self._timed("decode", lambda: decode(picture, max_pixels=self._max_pixels))
         # A replayed folder is a stream of picture files: what came before it counts.
         return replace(frame, live=event.type == FRAME_TAKEN)
-
-    async def _keep(self, event: Event[Picture], parcel: Parcel) -> Outcome:
-        started = time.perf_counter()
-        try:
-            new = await self._keeper.put(parcel)
-        except TryLater as error:
-            self.no_room = str(error)
-            raise
-        self.no_room = ""
-        self._metrics.stage_seconds.labels("keep").observe(time.perf_counter() - started)
-        if not new:
-            return Outcome.DUPLICATE
-        self._metrics.pictures_redacted.labels(parcel.source).inc()
-        age = (datetime.now(UTC) - parcel.taken_at).total_seconds()
-        self._metrics.picture_age_seconds.labels(parcel.source).observe(age)
-        for tell in self.made:
-            tell(parcel)
-        return Outcome.DONE
 
     def _timed(self, stage: str, step: Callable[[], T]) -> T:
         started = time.perf_counter()

@@ -10,10 +10,11 @@ import pytest
 
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes
+from edge.bus.pictures import Alone, Pictures
 from edge.config.privacy import Policy
-from edge.contracts import Engine, Picture
+from edge.contracts import Engine, Note, Picture
 from edge.detections import Detections
-from edge.errors import EdgeError, PartFailed, TryLater
+from edge.errors import EdgeError, PartFailed, Rejected, TryLater
 from edge.event import Event, Outcome
 from edge.frame import Frame
 from edge.ops.metrics import Metrics
@@ -35,7 +36,8 @@ class Kept:
         self.parcels: list[Parcel] = []
         self.full = False
 
-    async def put(self, parcel: Parcel) -> bool:
+    async def put(self, parcel: Parcel, also: Note | None = None) -> bool:
+        assert also is None
         if self.full:
             raise TryLater("full", reason="outbox_full")
         if any(parcel.id == one.id for one in self.parcels):
@@ -63,13 +65,15 @@ class Path:
             pool=self.pool,
             holder=self.holder,
             gate=PrivacyGate(lambda _: POLICY, engine_ok=self.holder.qualifies),
-            keeper=self.kept,
             policy_for=lambda _: POLICY,
             max_pixels=10**6,
         )
+        self.pictures = Pictures(
+            self.metrics, audience=Alone("redact", self.redact), keeper=self.kept
+        )
         self.lanes = Lanes(self.metrics)
         self.delivery = Delivery(
-            self.lanes, self.redact, self.metrics, in_hand=4, broke=self.holder.broke
+            self.lanes, self.pictures, self.metrics, in_hand=4, broke=self.holder.broke
         )
         self.ends: list[tuple[str, Outcome, str]] = []
 
@@ -101,8 +105,8 @@ def looks_like(parcel: Parcel, frame: Frame) -> tuple[float, float]:
 async def test_a_picture_walks_through_and_only_its_person_is_covered() -> None:
     frame = a_frame()
     async with Path(FixedEngine()) as path:
-        assert await path.redact(an_event(frame)) is Outcome.DONE
-        assert await path.redact(an_event(frame)) is Outcome.DUPLICATE
+        assert await path.pictures(an_event(frame)) is Outcome.DONE
+        assert await path.pictures(an_event(frame)) is Outcome.DUPLICATE
     (parcel,) = path.kept.parcels
     inside, outside = looks_like(parcel, frame)
     assert inside > 50
@@ -145,7 +149,7 @@ async def test_whatever_the_engine_does_wrong_no_picture_leaves(
 ) -> None:
     async with Path(FixedEngine(instead)) as path:
         with pytest.raises((EdgeError, ZeroDivisionError, ValueError)):
-            await path.redact(an_event(a_frame()))
+            await path.pictures(an_event(a_frame()))
     assert path.kept.parcels == []
 
 
@@ -153,7 +157,7 @@ async def test_an_engine_that_hangs_lets_no_picture_leave_not_even_afterwards() 
     hang = Hang()
     async with Path(FixedEngine(hang), limit=0.2) as path:
         with pytest.raises(PartFailed):
-            await path.redact(an_event(a_frame()))
+            await path.pictures(an_event(a_frame()))
         hang.free.set()
         await asyncio.sleep(0.1)
     assert path.kept.parcels == []
@@ -162,7 +166,7 @@ async def test_an_engine_that_hangs_lets_no_picture_leave_not_even_afterwards() 
 async def test_what_an_engine_said_before_it_was_taken_out_of_service_is_withheld() -> None:
     hang = Hang()
     async with Path(FixedEngine(hang)) as path:
-        underway = asyncio.create_task(path.redact(an_event(a_frame())), name="underway")
+        underway = asyncio.create_task(path.pictures(an_event(a_frame())), name="underway")
         await asyncio.to_thread(hang.entered.wait, 5)
         path.holder.broke(PartFailed("another picture broke it"))
         hang.free.set()
@@ -170,6 +174,13 @@ async def test_what_an_engine_said_before_it_was_taken_out_of_service_is_withhel
             await underway
     assert caught.value.reason == "engine_not_qualified"
     assert path.kept.parcels == []
+
+
+async def test_an_event_without_a_picture_is_refused() -> None:
+    async with Path(FixedEngine()) as path:
+        with pytest.raises(Rejected) as caught:
+            await path.redact(an_event(a_frame()).carrying(b"{}"))
+    assert caught.value.reason == "not_a_picture"
 
 
 async def test_pictures_of_one_source_are_kept_in_the_order_in_which_they_came() -> None:
@@ -180,13 +191,13 @@ async def test_pictures_of_one_source_are_kept_in_the_order_in_which_they_came()
         return hang() if next(slow_first, False) else [middle()]
 
     async with Path(FixedEngine(answer), workers=3) as path:
-        tasks = [asyncio.create_task(path.redact(an_event(a_frame(), 0)), name="0")]
+        tasks = [asyncio.create_task(path.pictures(an_event(a_frame(), 0)), name="0")]
         await asyncio.to_thread(hang.entered.wait, 5)
         tasks += [
-            asyncio.create_task(path.redact(an_event(a_frame(seed=n), n)), name=f"{n}")
+            asyncio.create_task(path.pictures(an_event(a_frame(seed=n), n)), name=f"{n}")
             for n in range(1, 4)
         ]
-        other = await path.redact(an_event(a_frame("yard"), 0))
+        other = await path.pictures(an_event(a_frame("yard"), 0))
         assert other is Outcome.DONE
         assert [parcel.source for parcel in path.kept.parcels] == ["yard"]
         hang.free.set()
@@ -204,11 +215,11 @@ async def test_a_picture_that_ended_early_does_not_let_the_next_one_overtake() -
         return one()
 
     async with Path(FixedEngine(answer), workers=3) as path:
-        first = asyncio.create_task(path.redact(an_event(a_frame(), 0)), name="0")
+        first = asyncio.create_task(path.pictures(an_event(a_frame(), 0)), name="0")
         await asyncio.to_thread(hang.entered.wait, 5)
         with pytest.raises(PartFailed):
-            await path.redact(an_event(a_frame(), 1))
-        third = asyncio.create_task(path.redact(an_event(a_frame(), 2)), name="2")
+            await path.pictures(an_event(a_frame(), 1))
+        third = asyncio.create_task(path.pictures(an_event(a_frame(), 2)), name="2")
         await asyncio.sleep(0.2)
         assert path.kept.parcels == []
         hang.free.set()
