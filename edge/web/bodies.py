@@ -1,4 +1,4 @@
-"""Reading an upload: how large it may be, how slow, and in which wrapping it may come."""
+"""Reading a body: how large it may be, how slow, and in which wrapping it may come."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ IDLE = 20.0
 JSON_MOST = 64 * 1024
 WRAPPING = 16 * 1024
 """Bytes that multipart headers and boundaries may take on top of the picture."""
+UPLOADS = "max_upload in [web] sets the limit"
 
 _UNSAFE = re.compile(r"[^\w.\- ]+")
 
@@ -36,11 +37,11 @@ class Intake:
         """Take ``size`` bytes of the room for as long as a body is read.
 
         Raises:
-            TryLater: other uploads have the room now.
+            TryLater: others have the room now.
 
         """
         if self._held and self._held + size > self._most:
-            raise TryLater("too many uploads at the same time", reason="busy", after=2.0)
+            raise TryLater("too many bodies come at the same time", reason="busy", after=2.0)
         self._held += size
         try:
             yield
@@ -59,6 +60,16 @@ async def go_on(request: web.Request) -> None:
     if "Expect" in request.headers and request.version == HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
+
+
+async def read_body(request: web.Request, most: int, hint: str) -> bytes:
+    """Read a body of at most ``most`` bytes; ``hint`` says what sets the limit.
+
+    Raises:
+        Refused: 413 larger, 408 too slow.
+
+    """
+    return await _read(request.content.readany, most, hint)
 
 
 async def read_raw(request: web.Request, most: int) -> tuple[bytes, str]:
@@ -106,10 +117,10 @@ async def read_json(request: web.Request) -> dict[str, Any]:
         Refused: 400 not JSON or not an object, 413.
 
     """
-    body = await _read(request.content.readany, JSON_MOST)
+    body = await _read(request.content.readany, JSON_MOST, "")
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, "bad_request", "the body is not JSON") from error
     if not isinstance(value, dict):
         raise Refused(400, "bad_request", "the body is a JSON object: {…}")
@@ -122,12 +133,12 @@ def safe_name(name: str) -> str:
     return _UNSAFE.sub("_", base).strip(" .")[:100]
 
 
-async def _read(more: Callable[[], Awaitable[bytes]], most: int) -> bytes:
+async def _read(more: Callable[[], Awaitable[bytes]], most: int, hint: str = UPLOADS) -> bytes:
     body = bytearray()
     while chunk := await _in_time(more()):
         body += chunk
         if len(body) > most:
-            raise too_large(most)
+            raise too_large(most, hint)
     return bytes(body)
 
 
@@ -139,7 +150,6 @@ async def _in_time(work: Awaitable[Any]) -> Any:
         raise Refused(408, "timeout", f"nothing came for {IDLE:g} s") from error
 
 
-def too_large(most: int) -> Refused:
+def too_large(most: int, hint: str = UPLOADS) -> Refused:
     """Return the refusal of a body that is larger than ``most`` bytes."""
-    hint = "max_upload in [web] sets the limit"
     return Refused(413, "too_large", f"larger than {most} bytes", hint=hint)

@@ -1,4 +1,4 @@
-"""What goes on by itself: blurred live pictures, and the stream of states.
+"""What a viewer watches: blurred live pictures, and the stream of states.
 
 A viewer that reads slowly gets fewer, newer pictures; one that does not read at all is let go.
 """
@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from aiohttp import web
 
-from edge.errors import TryLater
 from edge.parcel import Parcel
-from edge.web.guard import Guard
 from edge.web.pictures import picture
 from edge.web.problems import Refused
+from edge.web.streams import EVENTS, TICK, Seats, Streams
 from edge.web.view import BoxView
 
 MOST_FPS = 8.0
 """Pictures a second that a preview shows at most."""
-TICK = 1.0
-"""Seconds between two states, and between two looks whether a viewer is still there."""
 PAUSE = 0.2
 """Seconds without a new picture after which the last one is sent again."""
-PATIENCE = 10.0
-"""Seconds that a viewer may take to accept one picture."""
 MOST_STREAMS = 32
 
 _EDGE = b"--picture\r\n"
@@ -45,17 +39,16 @@ class LiveApi:
     def __init__(
         self,
         view: BoxView,
-        guard: Guard,
+        streams: Streams,
         *,
         state: Callable[[], dict[str, Any]],
         markup: Callable[[], dict[str, Any]],
         max_viewers: int,
     ) -> None:
-        self._view, self._guard = view, guard
+        self._view, self._streams = view, streams
         self._state, self._markup = state, markup
-        self._viewers = _Seats(max_viewers, "live previews")
-        self._streams = _Seats(MOST_STREAMS, "state streams")
-        self._stopping = asyncio.Event()
+        self._viewers = Seats(max_viewers, "live previews")
+        self._watchers = Seats(MOST_STREAMS, "state streams")
 
     def routes(self) -> list[web.RouteDef]:
         """Return what this part answers."""
@@ -64,10 +57,6 @@ class LiveApi:
             web.get("/live/{source}/latest", self.latest),
             web.get("/v1/stream", self.stream, allow_head=False),
         ]
-
-    def stop(self) -> None:
-        """End every stream within a second."""
-        self._stopping.set()
 
     async def latest(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /live/{source}/latest``: the newest redacted picture."""
@@ -84,40 +73,15 @@ class LiveApi:
             self._view.metrics.viewers.inc()
             try:
                 kind = "multipart/x-mixed-replace; boundary=picture"
-                return await self._send(request, kind, _EDGE, self._pictures(source))
+                return await self._streams.send(request, kind, _EDGE, self._pictures(source))
             finally:
                 self._view.metrics.viewers.dec()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /v1/stream``: the state once a second, as server-sent events."""
         states = _states(self._markup if "page" in request.query else self._state)
-        with self._streams.take():
-            kind = "text/event-stream; charset=utf-8"
-            return await self._send(request, kind, b"retry: 2000\n\n", states)
-
-    async def _send(
-        self, request: web.Request, kind: str, first: bytes, items: AsyncGenerator[bytes, None]
-    ) -> web.StreamResponse:
-        """Send what ``items`` yields until the viewer leaves, is signed out, or the box stops."""
-        response = web.StreamResponse(headers={"Content-Type": kind})
-        try:
-            await response.prepare(request)
-            await response.write(first)
-            async with aclosing(items):
-                async for item in items:
-                    if self._stopping.is_set() or not self._present(request):
-                        break
-                    if item:
-                        async with asyncio.timeout(PATIENCE):
-                            await response.write(item)
-        except (ConnectionError, TimeoutError):
-            if request.transport is not None:
-                request.transport.abort()
-        return response
-
-    def _present(self, request: web.Request) -> bool:
-        transport = request.transport
-        return transport is not None and not transport.is_closing() and self._guard.goes_on(request)
+        with self._watchers.take():
+            return await self._streams.send(request, EVENTS, b"retry: 2000\n\n", states)
 
     async def _pictures(self, source: str) -> AsyncGenerator[bytes, None]:
         """Yield the newest picture each time there is one, and nothing once a second if not.
@@ -152,25 +116,6 @@ async def _states(make: Callable[[], dict[str, Any]]) -> AsyncGenerator[bytes, N
     while True:
         yield b"event: status\ndata: " + json.dumps(make()).encode() + b"\n\n"
         await asyncio.sleep(TICK)
-
-
-class _Seats:
-    """How many may watch at once."""
-
-    def __init__(self, most: int, what: str) -> None:
-        self._most, self._what = most, what
-        self._taken = 0
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        if self._taken >= self._most:
-            message = f"all {self._most} {self._what} are taken"
-            raise TryLater(message, reason="too_many_viewers", after=5)
-        self._taken += 1
-        try:
-            yield
-        finally:
-            self._taken -= 1
 
 
 def _part(parcel: Parcel) -> bytes:

@@ -14,6 +14,7 @@ from edge.web.api import PlainApi
 from edge.web.guard import Guard, add_headers, is_loopback
 from edge.web.live import LiveApi
 from edge.web.page import Page
+from edge.web.streams import Streams
 from edge.web.uploads import UploadApi
 from edge.web.view import BoxView
 
@@ -38,9 +39,10 @@ class WebServer:
         guard = Guard(config)
         plain, page = PlainApi(view, guard), Page(view, guard)
 
-        self._live = LiveApi(
+        self._streams = Streams(guard)
+        live = LiveApi(
             view,
-            guard,
+            self._streams,
             state=plain.state,
             markup=lambda: {"main": page.main()},
             max_viewers=config.max_viewers,
@@ -48,7 +50,7 @@ class WebServer:
         uploads = UploadApi(view, config.max_upload)
         app = web.Application(middlewares=[guard.middleware], client_max_size=SMALL_BODY)
         app.on_response_prepare.append(add_headers)
-        for part in (page, plain, uploads, self._live):
+        for part in (page, plain, uploads, live):
             app.add_routes(part.routes())
         self._runner = web.AppRunner(
             app, access_log=None, logger=_quiet_log(), shutdown_timeout=STOP_WITHIN
@@ -81,7 +83,7 @@ class WebServer:
 
     async def stop(self) -> None:
         """End the streams, answer what is under way, and close the port. Twice is once."""
-        self._live.stop()
+        self._streams.stop()
         await self._runner.cleanup()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from edge.web import live
+from edge.web import live, streams
 from tests.web.conftest import Open, Site
 from tests.web.parts import parcel, seeing
 
@@ -100,7 +100,7 @@ async def test_no_preview_at_all_where_nobody_may_watch(open_site: Open) -> None
 async def test_a_viewer_that_does_not_read_is_let_go(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "PATIENCE", 0.3)
+    monkeypatch.setattr(streams, "PATIENCE", 0.3)
     port = int(site.url.rstrip("/").rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
     writer.write(b"GET /live/gate.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
