@@ -45,6 +45,8 @@ _LATER = {
     sqlite3.SQLITE_READONLY: "disk_full",
     sqlite3.SQLITE_BUSY: "busy",
 }
+HURRY_S = 0.1
+"""Seconds after which what waits for somebody else's commit gets one of its own."""
 BUSY_WAIT_S = 1.0
 """Seconds to wait for another program that has locked the file (a person with ``sqlite3``)."""
 
@@ -71,6 +73,9 @@ class Database:
         self._path, self._schema, self._name, self._after = path, schema, name, after
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"edge-{name}")
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        #: what waits for somebody else's commit, and until when
+        self._patient: list[tuple[Work, asyncio.Future[Any]]] = []
+        self._hurry: asyncio.TimerHandle | None = None
         #: whether anything that waits must be on disk when it is answered
         self._must_last = False
         self._idle = asyncio.Event()
@@ -91,7 +96,11 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
     async def do(
-        self, work: Callable[[sqlite3.Connection], T | EdgeError], *, durable: bool = True
+        self,
+        work: Callable[[sqlite3.Connection], T | EdgeError],
+        *,
+        durable: bool = True,
+        patient: bool = False,
     ) -> T:
         """Run ``work`` in the thread and return its result once it is committed.
 
@@ -99,6 +108,8 @@ class Database:
             work: what to do in the transaction.
             durable: whether the commit must survive a power cut. What may be done a second time
                 without harm need not: it is on disk with the next commit that must.
+            patient: whether it may wait for somebody else's commit, ``HURRY_S`` at most. It comes
+                last there, and sees what the others did.
 
         Raises:
             TryLater: no room on the disk; nothing was changed.
@@ -108,11 +119,13 @@ class Database:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((work, future))
         self._must_last = self._must_last or durable
-        if self._idle.is_set():
-            self._idle.clear()
-            loop.call_soon(self._next, loop)  # later in this tick's callers come along
+        if patient:
+            self._patient.append((work, future))
+            self._hurry = self._hurry or loop.call_later(HURRY_S, self._hurry_up, loop)
+        else:
+            self._waiting.append((work, future))
+            self._wake(loop)
         result: T | EdgeError = await future
         if isinstance(result, EdgeError):
             raise result
@@ -123,11 +136,31 @@ class Database:
         if self._closed:
             return
         self._closed = True
+        loop = asyncio.get_running_loop()
+        self._hurry_up(loop)
         await self._idle.wait()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        await loop.run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
     # -- the loop's side
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._idle.is_set():
+            self._idle.clear()
+            loop.call_soon(self._next, loop)  # later in this tick's callers come along
+
+    def _hurry_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait no longer for somebody else's commit."""
+        if self._patient:
+            self._waiting.extend(self._the_patient())
+            self._wake(loop)
+
+    def _the_patient(self) -> list[tuple[Work, asyncio.Future[Any]]]:
+        if self._hurry is not None:
+            self._hurry.cancel()
+            self._hurry = None
+        patient, self._patient = self._patient, []
+        return patient
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._waiting:
@@ -135,6 +168,8 @@ class Database:
             return
         many = min(len(self._waiting), MOST_A_COMMIT)
         batch = [self._waiting.popleft() for _ in range(many)]
+        if not self._waiting:
+            batch += self._the_patient()
         durable, self._must_last = self._must_last, self._must_last and bool(self._waiting)
         works = [work for work, _ in batch]
         done = loop.run_in_executor(self._thread, self._run, works, durable)

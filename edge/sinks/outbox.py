@@ -30,76 +30,13 @@ from edge.config.store import OutboxConfig
 from edge.errors import EdgeError, TryLater
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
+from edge.sinks import outbox_sql as sql
 from edge.sinks.database import DISK_RETRY_S, PAGE_BYTES, Database
 
 KEEP_FREE_BYTES = 16 * 2**20
 """Left free on the disk: notes of deliveries need room, and they make room."""
 FULL_RETRY_S = 2.0
 """Seconds until a full outbox is worth another try."""
-
-_COLUMNS = (
-    "id, event_id, source, taken_at, key, content_type, put_at, tries, error, bytes, message, "
-    "receipt, body"
-)
-_FIELDS = """
-    id TEXT NOT NULL, event_id TEXT NOT NULL, source TEXT NOT NULL, taken_at TEXT NOT NULL,
-    key TEXT NOT NULL, content_type TEXT NOT NULL, put_at REAL NOT NULL, tries INTEGER NOT NULL,
-    error TEXT NOT NULL, bytes INTEGER NOT NULL, message TEXT NOT NULL, receipt TEXT,
-    body BLOB NOT NULL, UNIQUE (event_id, id)
-"""
-# Digests stand for names in ``known``: at 5 pictures a second a week is three million rows.
-# The sums in ``total`` change in the transaction that changes the rows: nothing is ever counted.
-# (Triggers would do that too; they cost more than the insert itself.)
-_SCHEMA = (
-    f"""
-    CREATE TABLE parcel (seq INTEGER PRIMARY KEY AUTOINCREMENT, {_FIELDS});
-    CREATE INDEX parcel_source ON parcel (source, seq);
-    CREATE TABLE dead (seq INTEGER PRIMARY KEY, died_at REAL NOT NULL, {_FIELDS});
-    CREATE TABLE known (
-        n INTEGER PRIMARY KEY, event BLOB NOT NULL, parcel BLOB NOT NULL, at REAL NOT NULL
-    );
-    CREATE UNIQUE INDEX known_parcel ON known (event, parcel);
-    CREATE TABLE total (
-        waiting INTEGER NOT NULL, waiting_bytes INTEGER NOT NULL,
-        dead INTEGER NOT NULL, dead_bytes INTEGER NOT NULL
-    );
-    INSERT INTO total VALUES (0, 0, 0, 0);
-    """,  # noqa: S608 (constants)
-)
-_IS_KNOWN = """
-    SELECT EXISTS (SELECT 1 FROM parcel WHERE event_id = :event_id AND id = :id)
-        OR EXISTS (SELECT 1 FROM known WHERE event = :event AND parcel = :parcel AND at >= :since)
-        OR EXISTS (SELECT 1 FROM dead WHERE event_id = :event_id AND id = :id)
-"""
-# In one statement: is there room, and if so it is taken.
-_TAKE_ROOM = """
-    UPDATE total SET waiting = waiting + 1, waiting_bytes = waiting_bytes + :bytes
-    WHERE waiting_bytes + dead_bytes + :bytes <= :most
-"""
-_GIVE_ROOM = "UPDATE total SET waiting = waiting - 1, waiting_bytes = waiting_bytes - ?"
-_ADD_DEAD = "UPDATE total SET dead = dead + 1, dead_bytes = dead_bytes + ?"
-_KNOWS_EVENT = """
-    SELECT EXISTS (SELECT 1 FROM parcel WHERE event_id = :id)
-        OR EXISTS (SELECT 1 FROM known WHERE event = :event AND at >= :since)
-        OR EXISTS (SELECT 1 FROM dead WHERE event_id = :id)
-"""
-_INSERT = f"""
-    INSERT INTO parcel ({_COLUMNS}) VALUES (:id, :event_id, :source, :taken_at, :key,
-        :content_type, :put_at, 0, '', :bytes, :message, :receipt, :body)
-"""  # noqa: S608 (constants)
-_SELECT = f"SELECT {_COLUMNS} FROM parcel WHERE seq = ?"  # noqa: S608 (constant)
-_FOLLOWING = f"SELECT seq, {_COLUMNS} FROM parcel WHERE source = ? ORDER BY seq LIMIT 1"  # noqa: S608
-# One step of the index a source, however many parcels wait (a GROUP BY would read them all).
-_HEADS = """
-    WITH RECURSIVE each (source) AS (
-        SELECT min(source) FROM parcel
-        UNION ALL
-        SELECT (SELECT min(source) FROM parcel WHERE source > each.source)
-        FROM each WHERE each.source IS NOT NULL
-    )
-    SELECT source, (SELECT min(seq) FROM parcel WHERE source = each.source) AS first
-    FROM each WHERE source IS NOT NULL ORDER BY first
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +86,7 @@ class Outbox:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory, self._config, self._clock = path.parent, config, clock
-        self._database = Database(path, _SCHEMA, name="outbox", after=self._count)
+        self._database = Database(path, sql.SCHEMA, name="outbox", after=self._count)
         self._stats = OutboxStats()
         self._oldest_at: float | None = None
         #: set when a parcel of a source that nobody carries was put; the forwarder clears it
@@ -190,7 +127,7 @@ class Outbox:
         """Tell whether a parcel of this event waits, is dead, or was delivered lately."""
         values = {"id": event_id, "event": _digest(event_id), "since": self._since()}
         return await self._database.do(
-            lambda connection: bool(connection.execute(_KNOWS_EVENT, values).fetchone()[0]),
+            lambda connection: bool(connection.execute(sql.KNOWS_EVENT, values).fetchone()[0]),
             durable=False,
         )
 
@@ -216,9 +153,13 @@ class Outbox:
             TryLater: no room to write that down; the parcel is still here.
 
         """
-        # Come undone in a power cut, it is delivered once more, which changes nothing.
+        # Come undone in a power cut, it is delivered once more, which changes nothing. Where all
+        # that waits is under way, nobody waits for the note either: it joins the next parcel's
+        # commit, and sees that parcel.
         return await self._database.do(
-            lambda connection: self._pass(connection, seq), durable=False
+            lambda connection: self._pass(connection, seq),
+            durable=False,
+            patient=self._stats.waiting <= len(self.carried),
         )
 
     async def missed(self, seq: int, error: str) -> None:
@@ -258,12 +199,12 @@ class Outbox:
             "parcel": _digest(parcel.id),
             "since": self._since(),
         }
-        if connection.execute(_IS_KNOWN, ids).fetchone()[0]:
+        if connection.execute(sql.IS_KNOWN, ids).fetchone()[0]:
             return False
         refusal = self._refusal(connection, row["bytes"])
         if refusal:
             return refusal
-        connection.execute(_INSERT, row)
+        connection.execute(sql.INSERT, row)
         return True
 
     def _refusal(self, connection: sqlite3.Connection, size: int) -> TryLater | None:
@@ -272,7 +213,7 @@ class Outbox:
         if no_disk:
             return no_disk
         room = {"bytes": size, "most": self._config.max_bytes}
-        if connection.execute(_TAKE_ROOM, room).rowcount:
+        if connection.execute(sql.TAKE_ROOM, room).rowcount:
             return None
         return TryLater(
             f"the outbox is full: {self._config.max_bytes} bytes (outbox.max_bytes)",
@@ -301,11 +242,11 @@ class Outbox:
         self, connection: sqlite3.Connection, limit: int, skip: Collection[str]
     ) -> list[Waiting]:
         found: list[Waiting] = []
-        for source, seq in connection.execute(_HEADS).fetchall():
+        for source, seq in connection.execute(sql.HEADS).fetchall():
             if len(found) == limit:
                 break
             if source not in skip:
-                row = connection.execute(_SELECT, (seq,)).fetchone()
+                row = connection.execute(sql.SELECT, (seq,)).fetchone()
                 found.append(_waiting(seq, row))
         return found
 
@@ -315,7 +256,7 @@ class Outbox:
         ).fetchone()
         if gone is None:
             return None
-        connection.execute(_GIVE_ROOM, (gone[2],))
+        connection.execute(sql.GIVE_ROOM, (gone[2],))
         connection.execute(
             "INSERT OR REPLACE INTO known (event, parcel, at) VALUES (?, ?, ?)",
             (_digest(gone[0]), _digest(gone[1]), self._clock()),
@@ -325,21 +266,21 @@ class Outbox:
             "DELETE FROM known WHERE at < ? AND n IN (SELECT n FROM known ORDER BY n LIMIT 2)",
             (self._since(),),
         )
-        following = connection.execute(_FOLLOWING, (gone[3],)).fetchone()
+        following = connection.execute(sql.FOLLOWING, (gone[3],)).fetchone()
         return None if following is None else _waiting(following[0], following[1:])
 
     def _bury(self, connection: sqlite3.Connection, seq: int, reason: str) -> None:
         connection.execute("UPDATE parcel SET error = ? WHERE seq = ?", (reason, seq))
         connection.execute(
-            f"INSERT INTO dead (seq, died_at, {_COLUMNS}) "  # noqa: S608 (constants)
-            f"SELECT seq, ?, {_COLUMNS} FROM parcel WHERE seq = ?",
+            f"INSERT INTO dead (seq, died_at, {sql.COLUMNS}) "  # noqa: S608 (constants)
+            f"SELECT seq, ?, {sql.COLUMNS} FROM parcel WHERE seq = ?",
             (self._clock(), seq),
         )
         gone = connection.execute("DELETE FROM parcel WHERE seq = ? RETURNING bytes", (seq,))
         size = gone.fetchone()
         if size:
-            connection.execute(_GIVE_ROOM, size)
-            connection.execute(_ADD_DEAD, size)
+            connection.execute(sql.GIVE_ROOM, size)
+            connection.execute(sql.ADD_DEAD, size)
 
     def _count(self, connection: sqlite3.Connection) -> None:
         waiting, size, dead, dead_size = connection.execute("SELECT * FROM total").fetchone()
