@@ -51,19 +51,18 @@ class OnnxEngine:
             PartFailed: the file cannot be read, is not a canonical graph, or does not run.
 
         """
-        # Without this, importing onnxruntime writes a device id and queues telemetry.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime as ort  # noqa: PLC0415 - heavy, and only now is telemetry off
-
-        failures = _failures(ort)
+        ort = runtime()
+        failures = failures_of(ort)
         try:
             body = path.read_bytes()
-            session = ort.InferenceSession(body, _options(ort), providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(
+                body, session_options(ort), providers=["CPUExecutionProvider"]
+            )
             facts = dict(session.get_modelmeta().custom_metadata_map)
         except OSError as error:
             raise _broken(path, f"cannot be read: {error.strerror}") from error
         except failures as error:
-            raise _broken(path, f"cannot be loaded: {_first_line(error)}") from error
+            raise _broken(path, f"cannot be loaded: {first_line(error)}") from error
         info = _info(path, facts, hashlib.sha256(body).hexdigest(), threshold)
         engine = cls(session, info, failures)
         width, height = info.input_size
@@ -94,7 +93,7 @@ class OnnxEngine:
             boxes, scores, labels = session.run(_OUTPUTS, {"image": batch})
         except self._failures as error:
             raise PartFailed(
-                f"{self.info.model} failed on ONNX Runtime: {_first_line(error)}",
+                f"{self.info.model} failed on ONNX Runtime: {first_line(error)}",
                 hint=f"edge model check {self.info.model}",
                 reason="engine_failed",
             ) from error
@@ -142,7 +141,17 @@ class OnnxEngine:
         return found
 
 
-def _options(ort: Any) -> Any:
+def runtime() -> Any:
+    """Return ONNX Runtime, with its telemetry off."""
+    # Without this, importing onnxruntime writes a device id and queues telemetry.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime as ort  # noqa: PLC0415 - heavy, and only now is telemetry off
+
+    return ort
+
+
+def session_options(ort: Any) -> Any:
+    """Return what every session here is made with: one thread, no spinning, no log."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -155,7 +164,7 @@ def _options(ort: Any) -> Any:
     return options
 
 
-def _failures(ort: Any) -> Failures:
+def failures_of(ort: Any) -> Failures:
     """Everything that ONNX Runtime raises: its own classes, and what its binding maps them to."""
     state = ort.capi.onnxruntime_pybind11_state
     own = (value for value in vars(state).values() if isinstance(value, type))
@@ -200,6 +209,7 @@ def _broken(path: Path, what: str) -> PartFailed:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the beginning of what a failure says."""
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else repr(error)
