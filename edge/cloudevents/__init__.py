@@ -1,0 +1,1 @@
+"""CloudEvents 1.0 on the wire: JSON format, HTTP, MQTT, webhook handshake. No input or output."""
