@@ -42,12 +42,14 @@ from edge.control.sources import SourceTable
 from edge.errors import Fatal
 from edge.ops import log as logs
 from edge.ops.beats import Beats, LoopLag
+from edge.ops.database import Database
 from edge.ops.groups import cause_of
 from edge.ops.metrics import Metrics
 from edge.ops.notify import notify, watchdog_seconds
 from edge.ops.redact_url import without_credentials
 from edge.ops.supervise import Supervisor
 from edge.privacy.gate import PrivacyGate
+from edge.sinks import outbox_sql
 from edge.sinks.folder import FolderStore
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
@@ -151,7 +153,8 @@ class Box:
         self._background: list[asyncio.Task[None]] = []
 
         state = state_directory(config.box)
-        self.outbox = Outbox(state / "outbox.db", config.outbox, metrics)
+        self.spool = Database(state / "spool.db", outbox_sql.SCHEMA, name="spool")
+        self.outbox = Outbox(self.spool, config.outbox, metrics)
         self.forwarder = Forwarder(self.outbox, build_store(config), config.outbox, metrics)
         self.engine_choice = choose_engine(config)
         self.holder = EngineHolder(self.engine_choice.open, metrics)

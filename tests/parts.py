@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from edge.config.store import OutboxConfig
 from edge.errors import PartFailed, Rejected
+from edge.ops.database import Database
+from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sinks.keys import checked
+from edge.sinks.outbox import Outbox
+from edge.sinks.outbox_sql import SCHEMA
 
 MORNING = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 
@@ -29,6 +36,17 @@ def make_parcel(number: int = 1, source: str = "gate", body: bytes = b"", **othe
         "message": {"id": f"{source}/{number}", "sha256": hashlib.sha256(body).hexdigest()},
     }
     return Parcel(**{**values, **other})
+
+
+def outbox_at(
+    path: Path,
+    config: OutboxConfig,
+    metrics: Metrics,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> Outbox:
+    """Return an outbox that has a file for itself."""
+    return Outbox(Database(path, SCHEMA, name="outbox"), config, metrics, clock=clock)
 
 
 async def until(true: Callable[[], bool], seconds: float = 20) -> None:

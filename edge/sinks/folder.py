@@ -14,8 +14,8 @@ from typing import Any
 
 from edge.config.store import FolderStoreConfig
 from edge.errors import PartFailed, Rejected
+from edge.ops.database import sync_directory
 from edge.parcel import Parcel
-from edge.sinks.database import sync_directory
 from edge.sinks.keys import checked, message_name
 
 _TEMPORARY = ".edge-tmp-"

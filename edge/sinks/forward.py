@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 from edge.config.store import OutboxConfig
 from edge.contracts import Store
 from edge.errors import Fatal, PartFailed, Rejected, TryLater
+from edge.ops.database import DISK_RETRY_S
 from edge.ops.metrics import Metrics
 from edge.ops.redact_url import without_credentials
 from edge.parcel import Parcel
-from edge.sinks.database import DISK_RETRY_S
 from edge.sinks.outbox import Outbox, Waiting
 
 log = logging.getLogger(__name__)

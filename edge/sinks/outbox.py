@@ -23,15 +23,15 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from edge.config.store import OutboxConfig
+from edge.contracts import Note
 from edge.errors import EdgeError, TryLater
+from edge.ops.database import DISK_RETRY_S, PAGE_BYTES, Database
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sinks import outbox_sql as sql
-from edge.sinks.database import DISK_RETRY_S, PAGE_BYTES, Database
 
 KEEP_FREE_BYTES = 16 * 2**20
 """Left free on the disk: notes of deliveries need room, and they make room."""
@@ -70,7 +70,7 @@ class Outbox:
     """Keeps parcels on disk until their store has them; keeps ``contracts.Keeper``.
 
     Args:
-        path: the SQLite file, alone in its directory at best.
+        database: where it keeps them; made with ``outbox_sql.SCHEMA`` among its scripts.
         config: ``[outbox]``.
         metrics: gets ``outbox_parcels``, ``outbox_bytes`` and ``outbox_oldest_seconds``.
         clock: seconds since the epoch.
@@ -79,14 +79,15 @@ class Outbox:
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         config: OutboxConfig,
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._directory, self._config, self._clock = path.parent, config, clock
-        self._database = Database(path, sql.SCHEMA, name="outbox", after=self._count)
+        self._database, self._config, self._clock = database, config, clock
+        self._directory = database.path.parent
+        database.after.append(self._count)
         self._stats = OutboxStats()
         self._oldest_at: float | None = None
         #: set when a parcel of a source that nobody carries was put; the forwarder clears it
@@ -109,8 +110,10 @@ class Outbox:
         if self._stats.waiting:
             self.arrived.set()
 
-    async def put(self, parcel: Parcel) -> bool:
+    async def put(self, parcel: Parcel, also: Note | None = None) -> bool:
         """Keep a parcel; True when it is on disk, False if it was put before.
+
+        ``also`` runs in the same transaction either way, but not where there is no room.
 
         Raises:
             TryLater: ``outbox_full`` or ``disk_full``; nothing was kept.
@@ -118,7 +121,14 @@ class Outbox:
 
         """
         row = _row(parcel, self._clock())
-        new = await self._database.do(lambda connection: self._insert(connection, parcel, row))
+
+        def work(connection: sqlite3.Connection) -> bool | EdgeError:
+            kept = self._insert(connection, parcel, row)
+            if also is not None and isinstance(kept, bool):
+                also(connection)
+            return kept
+
+        new = await self._database.do(work)
         if new and parcel.source not in self.carried:
             self.arrived.set()
         return new

@@ -23,7 +23,7 @@ from edge.sinks.forward import Forwarder
 from edge.sinks.keys import checked, message_name
 from edge.sinks.outbox import Outbox
 from edge.sinks.s3 import S3Store
-from tests.parts import MemoryStore, make_parcel, until
+from tests.parts import MemoryStore, make_parcel, outbox_at, until
 from tests.servers.rgw import Rgw
 
 
@@ -162,7 +162,7 @@ async def store(door: Door) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db", OutboxConfig(), Metrics())
+    outbox = outbox_at(tmp_path / "outbox.db", OutboxConfig(), Metrics())
     await outbox.open()
     yield outbox
     await outbox.close()

@@ -86,7 +86,7 @@ async def test_no_picture_reaches_any_door(instead: Callable[[], Any], tmp_path:
     with contextlib.suppress(Fatal):  # ten bugs in a row end the process, which is shut too
         await live(box)
     assert list((tmp_path / "store").rglob("*.jpg")) == []
-    assert rows(tmp_path / "state" / "outbox.db") == 0
+    assert rows(tmp_path / "state" / "spool.db") == 0
     assert box.live.latest("site") is None
     assert taken(box) > 3, "the camera was seeing all the time"
 

@@ -12,6 +12,7 @@ import pytest
 from edge.config.store import OutboxConfig
 from edge.ops.metrics import Metrics
 from edge.sinks.outbox import Outbox
+from tests.parts import outbox_at
 from tests.servers.odd_s3 import odd_https, odd_s3
 from tests.servers.rgw import bucket, rgw
 
@@ -43,7 +44,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def outbox(tmp_path: Path, metrics: Metrics, clock: Clock) -> AsyncIterator[Outbox]:
     """An open outbox in ``tmp_path / "box"``."""
-    box = Outbox(tmp_path / "box" / "outbox.db", OutboxConfig(), metrics, clock=clock)
+    box = outbox_at(tmp_path / "box" / "outbox.db", OutboxConfig(), metrics, clock=clock)
     await box.open()
     yield box
     await box.close()

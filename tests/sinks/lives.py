@@ -17,12 +17,11 @@ from pathlib import Path
 
 from edge.config.store import OutboxConfig
 from edge.ops.metrics import Metrics
-from edge.sinks.outbox import Outbox
-from tests.parts import make_parcel
+from tests.parts import make_parcel, outbox_at
 
 
 async def live(path: Path, first: int, acknowledge: int) -> None:
-    box = Outbox(path, OutboxConfig(), Metrics())
+    box = outbox_at(path, OutboxConfig(), Metrics())
     await box.open()
     numbers = iter(range(first, first + 100_000))
 

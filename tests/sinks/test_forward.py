@@ -10,11 +10,13 @@ import pytest
 
 from edge.config.store import OutboxConfig
 from edge.errors import Fatal, PartFailed, Rejected, TryLater
+from edge.ops.database import Database
 from edge.ops.metrics import Metrics
 from edge.ops.supervise import Supervisor
 from edge.parcel import Parcel
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
+from edge.sinks.outbox_sql import SCHEMA
 from tests.parts import MemoryStore, make_parcel, until
 
 SHUT = PartFailed("the store at http://me:secret@host is gone", hint="plug it in")
@@ -217,7 +219,7 @@ async def test_a_delivery_that_cannot_be_noted_is_noted_later_and_not_made_twice
                 raise TryLater("no room", after=0.001)
             await super().passed(seq)
 
-    box = FullDisk(tmp_path / "o.db", OutboxConfig(), metrics)
+    box = FullDisk(Database(tmp_path / "o.db", SCHEMA, name="outbox"), OutboxConfig(), metrics)
     await box.open()
     await box.put(make_parcel())
     forwarder = Forwarder(box, store, OutboxConfig(), metrics)

@@ -13,10 +13,10 @@ import pytest
 
 from edge.config.store import OutboxConfig
 from edge.errors import Fatal, PartFailed, TryLater
+from edge.ops.database import CHECK_BYTES, WAL_BYTES
 from edge.ops.metrics import Metrics
-from edge.sinks.database import CHECK_BYTES, WAL_BYTES
 from edge.sinks.outbox import Outbox, Waiting
-from tests.parts import make_parcel
+from tests.parts import make_parcel, outbox_at
 from tests.sinks.conftest import DAY, Clock
 
 
@@ -143,7 +143,7 @@ async def test_stats_and_metrics_say_how_full_it_is(
 async def test_a_full_outbox_says_so_and_takes_again_when_it_has_room(
     tmp_path: Path, metrics: Metrics
 ) -> None:
-    box = Outbox(tmp_path / "o.db", OutboxConfig(max_bytes=100_000), metrics)
+    box = outbox_at(tmp_path / "o.db", OutboxConfig(max_bytes=100_000), metrics)
     await box.open()
     body = bytes(30_000)
     for number in range(3):
@@ -163,7 +163,7 @@ async def test_a_full_outbox_says_so_and_takes_again_when_it_has_room(
 async def test_a_refused_parcel_does_not_spoil_those_that_share_its_commit(
     tmp_path: Path, metrics: Metrics
 ) -> None:
-    box = Outbox(tmp_path / "o.db", OutboxConfig(max_bytes=100_000), metrics)
+    box = outbox_at(tmp_path / "o.db", OutboxConfig(max_bytes=100_000), metrics)
     await box.open()
     sizes = (1000, 200_000, 1000, 200_000, 1000)
     answers = await asyncio.gather(
@@ -198,13 +198,13 @@ def commits(log: Path) -> int:
 
 async def test_what_waits_survives_a_restart_in_order(tmp_path: Path, metrics: Metrics) -> None:
     path = tmp_path / "o.db"
-    box = Outbox(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics)
     await box.open()
     await put_many(box, range(30))
     last = (await read_all(box))[-1].seq
     await put_many(box, range(30, 60))
     await box.close()
-    again = Outbox(path, OutboxConfig(), metrics)
+    again = outbox_at(path, OutboxConfig(), metrics)
     await again.open()
     assert again.arrived.is_set()
     assert again.stats().waiting == 30
@@ -228,7 +228,7 @@ async def test_a_cancelled_put_leaves_the_sums_right(outbox: Outbox) -> None:
 
 async def test_a_random_walk_agrees_with_a_list(tmp_path: Path, metrics: Metrics) -> None:
     chance = random.Random(20260304)
-    box = Outbox(tmp_path / "o.db", OutboxConfig(), metrics)
+    box = outbox_at(tmp_path / "o.db", OutboxConfig(), metrics)
     await box.open()
     model: list[tuple[int, str]] = []
     ever: set[tuple[int, str]] = set()
@@ -252,7 +252,7 @@ async def test_a_random_walk_agrees_with_a_list(tmp_path: Path, metrics: Metrics
                 await (box.passed(head.seq) if step % 3 else box.dead(head.seq, "odd"))
         else:
             await box.close()
-            box = Outbox(tmp_path / "o.db", OutboxConfig(), metrics)
+            box = outbox_at(tmp_path / "o.db", OutboxConfig(), metrics)
             await box.open()
         assert box.stats().waiting == len(model)
     await box.close()
@@ -282,7 +282,7 @@ async def test_only_its_owner_can_read_the_outbox(outbox: Outbox, tmp_path: Path
 
 
 async def test_a_second_outbox_on_the_same_file_is_refused(outbox: Outbox, tmp_path: Path) -> None:
-    second = Outbox(tmp_path / "box" / "outbox.db", OutboxConfig(), Metrics())
+    second = outbox_at(tmp_path / "box" / "outbox.db", OutboxConfig(), Metrics())
     with pytest.raises(Fatal, match="in use") as refused:
         await second.open()
     assert refused.value.hint
@@ -294,7 +294,7 @@ async def test_an_outbox_of_a_newer_edge_is_not_touched(outbox: Outbox, tmp_path
     await outbox.put(make_parcel())
     await outbox._database.do(lambda connection: connection.execute("PRAGMA user_version=99"))
     await outbox.close()
-    again = Outbox(tmp_path / "box" / "outbox.db", OutboxConfig(), Metrics())
+    again = outbox_at(tmp_path / "box" / "outbox.db", OutboxConfig(), Metrics())
     with pytest.raises(Fatal, match="newer Edge"):
         await again.open()
     await again.close()
@@ -309,7 +309,7 @@ async def test_a_damaged_outbox_is_set_aside_and_a_fresh_one_begins(
     tmp_path: Path, metrics: Metrics, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "o.db"
-    box = Outbox(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics)
     await box.open()
     await put_many(box, range(300))
     await box.close()
@@ -322,7 +322,7 @@ async def test_a_damaged_outbox_is_set_aside_and_a_fresh_one_begins(
         del content[len(content) // 2 :]
     path.write_bytes(content)
 
-    again = Outbox(path, OutboxConfig(), metrics)
+    again = outbox_at(path, OutboxConfig(), metrics)
     await again.open()
     assert await again.put(make_parcel(1))
     assert again.stats().waiting == 1
@@ -336,7 +336,7 @@ async def test_damage_in_a_large_outbox_is_found_when_it_is_met_and_mended_by_a_
     tmp_path: Path, metrics: Metrics
 ) -> None:
     path = tmp_path / "o.db"
-    box = Outbox(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics)
     await box.open()
     for number in range(70):
         await box.put(make_parcel(number, body=bytes(2**20)))
@@ -347,13 +347,27 @@ async def test_damage_in_a_large_outbox_is_found_when_it_is_met_and_mended_by_a_
         file.seek(size // 2)
         file.write(b"\xa5" * (size - size // 2))
 
-    box = Outbox(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics)
     await box.open()
     with pytest.raises(PartFailed, match="damaged"):
         await read_all(box)
     await box.close()
-    box = Outbox(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics)
     await box.open()
     assert await box.put(make_parcel(1))
     await box.close()
     assert set_aside(tmp_path)
+
+
+async def test_what_belongs_to_a_parcel_is_kept_with_it_or_not_at_all(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    box = outbox_at(tmp_path / "o.db", OutboxConfig(max_bytes=400), metrics)
+    await box.open()
+    noted: list[str] = []
+    assert await box.put(make_parcel(1), lambda _: noted.append("new"))
+    assert not await box.put(make_parcel(1), lambda _: noted.append("known"))
+    with pytest.raises(TryLater):
+        await box.put(make_parcel(2), lambda _: noted.append("no room"))
+    assert noted == ["new", "known"]
+    await box.close()

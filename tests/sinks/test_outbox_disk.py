@@ -16,8 +16,7 @@ from edge.config.store import OutboxConfig
 from edge.errors import PartFailed, TryLater
 from edge.ops.metrics import Metrics
 from edge.sinks.forward import Forwarder
-from edge.sinks.outbox import Outbox
-from tests.parts import MemoryStore, make_parcel
+from tests.parts import MemoryStore, make_parcel, outbox_at
 from tests.places import ROOT
 from tests.sinks.conftest import fill
 from tests.sinks.test_outbox import read_all, set_aside
@@ -28,7 +27,7 @@ BODY = bytes(range(256)) * 2000
 async def test_a_full_disk_refuses_and_loses_nothing(
     small_disk: Callable[[int], Path], metrics: Metrics
 ) -> None:
-    box = Outbox(small_disk(48) / "o.db", OutboxConfig(), metrics)
+    box = outbox_at(small_disk(48) / "o.db", OutboxConfig(), metrics)
     await box.open()
     kept = 0
 
@@ -55,7 +54,7 @@ async def test_it_works_again_once_others_have_freed_the_disk(
     small_disk: Callable[[int], Path], metrics: Metrics
 ) -> None:
     disk = small_disk(64)
-    box = Outbox(disk / "o.db", OutboxConfig(), metrics)
+    box = outbox_at(disk / "o.db", OutboxConfig(), metrics)
     await box.open()
     for number in range(40):
         await box.put(make_parcel(number, body=BODY))
@@ -80,7 +79,7 @@ async def test_an_outbox_on_a_full_disk_says_so_when_it_is_opened(
 ) -> None:
     disk = small_disk(2)
     ballast = fill(disk)
-    box = Outbox(disk / "box" / "o.db", OutboxConfig(), metrics)
+    box = outbox_at(disk / "box" / "o.db", OutboxConfig(), metrics)
     with pytest.raises(PartFailed) as full:
         await box.open()
     assert full.value.hint
@@ -94,7 +93,7 @@ async def test_an_outbox_on_a_full_disk_says_so_when_it_is_opened(
 async def test_a_person_who_locks_the_file_delays_and_breaks_nothing(
     tmp_path: Path, metrics: Metrics
 ) -> None:
-    box = Outbox(tmp_path / "o.db", OutboxConfig(), metrics)
+    box = outbox_at(tmp_path / "o.db", OutboxConfig(), metrics)
     await box.open()
     person = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
     person.execute("BEGIN IMMEDIATE")
@@ -124,7 +123,7 @@ async def test_kill_9_at_random_moments_loses_nothing_acknowledged(
     assert len(acknowledged) == 20
     assert sum(map(len, acknowledged)) > 100
 
-    box = Outbox(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics)
     await box.open()
     taken = [waiting.parcel for waiting in await read_all(box)]
     await box.close()

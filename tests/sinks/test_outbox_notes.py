@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 
 from edge.config.store import OutboxConfig
+from edge.ops.database import HURRY_S
 from edge.ops.metrics import Metrics
-from edge.sinks.database import HURRY_S
 from edge.sinks.outbox import Outbox
-from tests.parts import make_parcel
+from tests.parts import make_parcel, outbox_at
 
 
 async def test_a_note_joins_the_next_commit_and_sees_its_parcel(outbox: Outbox) -> None:
@@ -49,7 +49,7 @@ async def test_a_waiting_note_is_written_when_the_outbox_closes(
     tmp_path: Path, metrics: Metrics
 ) -> None:
     path = tmp_path / "box" / "outbox.db"
-    box = Outbox(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics)
     await box.open()
     await box.put(make_parcel())
     (head,) = await box.heads(1)
@@ -58,7 +58,7 @@ async def test_a_waiting_note_is_written_when_the_outbox_closes(
     await asyncio.sleep(0)
     await box.close()
     assert await note is None
-    again = Outbox(path, OutboxConfig(), metrics)
+    again = outbox_at(path, OutboxConfig(), metrics)
     await again.open()
     assert again.stats().waiting == 0
     await again.close()

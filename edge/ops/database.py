@@ -1,7 +1,7 @@
 """One SQLite file in a thread of its own. What arrives together shares one commit.
 
 Written for power cuts: WAL with ``synchronous=FULL``, so that a commit that returned is on disk.
-The next room that must not lose anything (the bus's journal) can use the same class.
+The outbox and the bus's journal share one: what belongs together is kept in one transaction.
 """
 
 from __future__ import annotations
@@ -58,7 +58,6 @@ class Database:
         path: the file; missing directories are made with mode 0700, the file with 0600.
         schema: one script a version; ``user_version`` counts those that were run.
         name: what it is called in logs, errors and as its thread's name.
-        after: called in the thread after each commit, to read what others show.
 
     """
 
@@ -68,9 +67,11 @@ class Database:
         schema: Sequence[str],
         *,
         name: str,
-        after: Callable[[sqlite3.Connection], None],
     ) -> None:
-        self._path, self._schema, self._name, self._after = path, schema, name, after
+        self.path = path
+        #: called in the thread once it is open and after each commit, to read what others show
+        self.after: list[Callable[[sqlite3.Connection], None]] = []
+        self._schema, self._name = schema, name
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"edge-{name}")
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         #: what waits for somebody else's commit, and until when
@@ -206,8 +207,12 @@ class Database:
                 return [self._translated(error)] * len(batch)
             # one of them spoiled the commit: each alone, so that the others are not refused
             results = [self._alone(work) for work in batch]
-        self._after(self._db)
+        self._look(self._db)
         return results
+
+    def _look(self, connection: sqlite3.Connection) -> None:
+        for look in self.after:
+            look(connection)
 
     def _together(self, batch: list[Work]) -> list[Any]:
         with self._transaction() as connection:
@@ -234,7 +239,7 @@ class Database:
         kind = _kind(error)
         if kind in _LATER:
             return TryLater(
-                f"the {self._name} cannot write to its disk ({self._path}): {error}",
+                f"the {self._name} cannot write to its disk ({self.path}): {error}",
                 hint="free space on that disk; nothing that was accepted is lost",
                 reason=_LATER[kind],
                 after=DISK_RETRY_S,
@@ -242,7 +247,7 @@ class Database:
         if kind in _DAMAGED:
             self._suspicion.touch(mode=0o600)
             return PartFailed(
-                f"the {self._name} ({self._path}) is damaged: {error}",
+                f"the {self._name} ({self.path}) is damaged: {error}",
                 hint="restart Edge: it sets the file aside and starts a fresh one",
                 reason="damaged",
             )
@@ -260,17 +265,17 @@ class Database:
         if self._connection is not None:
             return
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             self._connection = self._connected()
         except OSError as error:
             raise PartFailed(
-                f"the {self._name} ({self._path}) cannot be opened: {error.strerror}",
+                f"the {self._name} ({self.path}) cannot be opened: {error.strerror}",
                 hint="the directory must exist and be writable for the user that runs Edge",
             ) from error
         except sqlite3.Error as error:
             raise PartFailed(
-                f"the {self._name} ({self._path}) cannot be opened: {error}",
+                f"the {self._name} ({self.path}) cannot be opened: {error}",
                 hint="is its disk full or read-only?",
             ) from error
         finally:
@@ -278,13 +283,13 @@ class Database:
                 self._close()
 
     def _take_lock(self) -> None:
-        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
             raise Fatal(
-                f"the {self._name} ({self._path}) is in use by another process",
+                f"the {self._name} ({self.path}) is in use by another process",
                 hint="is Edge running already? Stop it, or give this one its own box.state",
                 reason="in_use",
             ) from error
@@ -301,11 +306,11 @@ class Database:
         return self._prepared()
 
     def _prepared(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        sync_directory(self._path.parent)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_directory(self.path.parent)
         with contextlib.ExitStack() as unless_sound:
             connection = sqlite3.connect(
-                self._path, timeout=BUSY_WAIT_S, isolation_level=None, cached_statements=64
+                self.path, timeout=BUSY_WAIT_S, isolation_level=None, cached_statements=64
             )
             unless_sound.callback(connection.close)
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
@@ -316,14 +321,14 @@ class Database:
             connection.execute(f"PRAGMA journal_size_limit={2 * WAL_BYTES}")
             self._check(connection)
             self._migrate(connection)
-            self._after(connection)
+            self._look(connection)
             unless_sound.pop_all()
             return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
         # A check reads every page: seconds for gigabytes. Large files wait for a suspicion.
         suspicion = self._suspicion
-        if self._path.stat().st_size > CHECK_BYTES and not suspicion.exists():
+        if self.path.stat().st_size > CHECK_BYTES and not suspicion.exists():
             return
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
@@ -334,13 +339,13 @@ class Database:
 
     @property
     def _suspicion(self) -> Path:
-        return Path(f"{self._path}.suspect")
+        return Path(f"{self.path}.suspect")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(self._schema):
             raise Fatal(
-                f"the {self._name} ({self._path}) was written by a newer Edge (format {version}, "
+                f"the {self._name} ({self.path}) was written by a newer Edge (format {version}, "
                 f"this one knows {len(self._schema)})",
                 hint="install the newer Edge again, or move the file away",
                 reason="newer_format",
@@ -354,14 +359,14 @@ class Database:
         mark = f".damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
         for tail in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
-                Path(f"{self._path}{tail}").rename(f"{self._path}{mark}{tail}")
+                Path(f"{self.path}{tail}").rename(f"{self.path}{mark}{tail}")
         self._suspicion.unlink(missing_ok=True)
-        sync_directory(self._path.parent)
+        sync_directory(self.path.parent)
         log.error(
             "the %s was damaged (%s); it is kept as %s, and a fresh one begins",
             self._name,
             error,
-            f"{self._path.name}{mark}",
+            f"{self.path.name}{mark}",
         )
 
     def _close(self) -> None:
