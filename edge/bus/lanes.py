@@ -2,13 +2,14 @@
 
 ::
 
-    offer  --> [ newest frame ]  a source \
-    offer  --> [ newest frame ]  a source  >-- take(), one source after the other
-    accept --> [ oldest first ]  a source /
+    offer  --> [ newest frame  ]  a source \
+    offer  --> [ a few frames  ]  a source  >-- take(), one source after the other
+    accept --> [ oldest first  ]  a source /
 
-A live source has room for one frame: a newer one takes its place, and the older one is settled as
-dropped. A kept source has room for a few: ``accept`` waits when it is full. ``take`` goes round the
-sources that have something, so that a busy camera cannot starve a quiet one.
+How many frames of a live source wait, and which one gives way when there is no room, is its
+``LanePolicy``; what gave way is settled as dropped, by name. A kept source has room for a few:
+``accept`` waits when it is full. ``take`` goes round the sources that have something, so that a
+busy camera cannot starve a quiet one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from edge.contracts import Picture
 from edge.event import Event, Outcome
@@ -26,6 +28,30 @@ Settle = Callable[[Event[Picture], Outcome, str], Awaitable[None]]
 
 KEPT_ROOM = 8
 """Pictures of one kept source that wait in a lane; its source holds the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanePolicy:
+    """How many live frames of one source wait, and what happens to one too many.
+
+    Raises:
+        ValueError: room for less than one frame, or ``latest`` with room for more than one.
+
+    """
+
+    #: ``latest`` and ``drop-oldest``: the oldest gives way (reason ``newer``). ``drop-newest``: the
+    #: new one is dropped (reason ``full``). ``block``: ``offer`` waits until there is room.
+    queue: Literal["latest", "drop-oldest", "drop-newest", "block"] = "latest"
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or (self.queue == "latest" and self.size > 1):
+            expected = "1" if self.queue == "latest" else "1 or more"
+            raise ValueError(f"a {self.queue} lane has room for {expected}, not {self.size}")
+
+
+LATEST = LanePolicy()
+"""What holds for a source that nobody said anything about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +66,29 @@ class Item:
 @dataclass(slots=True)
 class _Lane:
     waiting: deque[Item] = field(default_factory=deque)
+    #: set when something was taken, or when the lanes were closed
     room: asyncio.Event = field(default_factory=asyncio.Event)
+    #: whoever waits for room stands in this line: first come, first in
+    line: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: how many stand in it; the lane is not forgotten meanwhile
+    in_line: int = 0
 
 
 class Lanes:
-    """The events that wait, by source. Everything runs on the loop; nothing here blocks it."""
+    """The events that wait, by source. Everything runs on the loop; nothing here blocks it.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Args:
+        metrics: counts what is dropped, by source and reason.
+        policy_of: the policy of a source by its own name (the last part of ``event.source``);
+            asked for each live frame, so that a change counts at once. Without it: ``LATEST``.
+
+    """
+
+    def __init__(
+        self, metrics: Metrics, policy_of: Callable[[str], LanePolicy] = lambda _: LATEST
+    ) -> None:
         self._metrics = metrics
+        self._policy_of = policy_of
         self._lanes: dict[str, _Lane] = {}
         #: names of the sources that have something, each once, in the order of their turns
         self._turns: dict[str, None] = {}
@@ -58,23 +99,30 @@ class Lanes:
         return sum(len(lane.waiting) for lane in self._lanes.values())
 
     async def offer(self, event: Event[Picture], settle: Settle) -> None:
-        """Put a live frame in; it takes the place of an older one, which is settled as dropped."""
-        if self._closed:
-            await self._drop(Item(event, settle, live=True), "stopping")
-            return
-        lane = self._lane(event)
-        older = lane.waiting.pop() if lane.waiting else None
-        self._push(lane, Item(event, settle, live=True))
-        if older is not None:
-            await self._drop(older, "newer")
+        """Put a live frame in, as its source's policy says; only ``block`` waits.
+
+        What gives way is settled as dropped: ``newer`` (a newer one took its place), ``full`` (no
+        room for this one), ``stopping`` (the lanes are closed, or the wait was cancelled).
+        """
+        item = Item(event, settle, live=True)
+        policy = self._policy_of(_name(event))
+        if policy.queue == "block" and not self._closed:
+            await self._push_when_there_is_room(item, policy.size)
+        elif self._closed:
+            await self._drop(item, "stopping")
+        elif policy.queue == "drop-newest" and len(self._lane(event).waiting) >= policy.size:
+            await self._drop(item, "full")
+        else:
+            waiting = self._lane(event).waiting
+            older = [waiting.popleft() for _ in range(len(waiting) + 1 - policy.size)]
+            self._push(item)
+            for one in older:
+                await self._drop(one, "newer")
 
     async def accept(self, event: Event[Picture], settle: Settle) -> None:
         """Put a picture in that must end with an outcome; wait while its source's lane is full."""
-        lane = self._lane(event)
-        while len(lane.waiting) >= KEPT_ROOM:
-            lane.room.clear()
-            await lane.room.wait()
-        self._push(lane, Item(event, settle, live=False))
+        await self._wait_for_room(event, KEPT_ROOM, even_if_closed=True)
+        self._push(Item(event, settle, live=False))
 
     async def take(self) -> Item:
         """Return the next event, one source after the other; wait for one."""
@@ -88,31 +136,74 @@ class Lanes:
         lane.room.set()
         if lane.waiting:
             self._turns[name] = None
-        else:
-            del self._lanes[name]
+        self._forget(name)
         return item
 
     async def close(self) -> None:
-        """Take no more live frames, and settle those that wait as dropped; kept ones stay."""
+        """Take no more live frames, and settle those that wait as dropped; kept ones stay.
+
+        Whoever waits in ``offer`` for room settles its own frame as dropped.
+        """
         self._closed = True
-        for lane in list(self._lanes.values()):
-            for item in [item for item in lane.waiting if item.live]:
-                lane.waiting.remove(item)
+        for name, lane in list(self._lanes.items()):
+            live = [item for item in lane.waiting if item.live]
+            lane.waiting = deque(item for item in lane.waiting if not item.live)
+            if not lane.waiting:
+                self._turns.pop(name, None)
+            lane.room.set()
+            self._forget(name)
+            for item in live:
                 await self._drop(item, "stopping")
-        self._lanes = {name: lane for name, lane in self._lanes.items() if lane.waiting}
-        self._turns = {name: None for name in self._turns if name in self._lanes}
+
+    async def _push_when_there_is_room(self, item: Item, size: int) -> None:
+        try:
+            await self._wait_for_room(item.event, size, even_if_closed=False)
+        except asyncio.CancelledError:
+            await self._drop(item, "stopping")  # its source is being closed
+            raise
+        if self._closed:
+            await self._drop(item, "stopping")
+        else:
+            self._push(item)
+
+    async def _wait_for_room(
+        self, event: Event[Picture], size: int, *, even_if_closed: bool
+    ) -> None:
+        """Return when fewer than ``size`` wait; nothing else runs before the caller goes on."""
+        lane = self._lane(event)
+        if len(lane.waiting) < size and not lane.in_line:
+            return
+        lane.in_line += 1
+        try:
+            async with lane.line:
+                while len(lane.waiting) >= size and (even_if_closed or not self._closed):
+                    lane.room.clear()
+                    await lane.room.wait()
+        finally:
+            lane.in_line -= 1
+            self._forget(event.source)
 
     async def _drop(self, item: Item, reason: str) -> None:
-        name = item.event.source.rpartition("/")[2]
-        self._metrics.pictures_dropped.labels(name, reason).inc()
+        self._metrics.pictures_dropped.labels(_name(item.event), reason).inc()
         await item.settle(item.event, Outcome.DROPPED, reason)
 
     def _lane(self, event: Event[Picture]) -> _Lane:
-        return self._lanes.setdefault(event.source, _Lane())
+        lane = self._lanes.get(event.source)
+        if lane is None:
+            lane = self._lanes[event.source] = _Lane()
+        return lane
 
-    def _push(self, lane: _Lane, item: Item) -> None:
-        # While ``accept`` waited, the emptied lane may have been forgotten: it comes back as it is.
-        self._lanes[item.event.source] = lane
+    def _forget(self, name: str) -> None:
+        """Forget a lane in which nothing and nobody waits: sources come and go."""
+        lane = self._lanes.get(name)
+        if lane is not None and not lane.waiting and not lane.in_line:
+            del self._lanes[name]
+
+    def _push(self, item: Item) -> None:
+        self._lane(item.event).waiting.append(item)
         self._turns[item.event.source] = None
-        lane.waiting.append(item)
         self._something.set()
+
+
+def _name(event: Event[Picture]) -> str:
+    return event.source.rpartition("/")[2]

@@ -11,12 +11,34 @@ from edge.config.secret import Secret
 from edge.config.section import Section, key
 from edge.config.units import Duration, Size
 
+QUEUE_SIZE = 4
+"""Frames that wait where a source has a queue but no size of its own."""
+
 
 class _Source(Section):
     enabled: bool = key(True, "Whether it runs. A disabled source keeps its place.", live=True)
     privacy: SourcePrivacy = key(
         SourcePrivacy(), "What differs from the global [privacy] for this source.", live=True
     )
+    queue: Literal["latest", "drop-oldest", "drop-newest", "block"] = key(
+        "latest",
+        "Live frames that come faster than the box redacts. latest: only the newest waits. "
+        "drop-oldest, drop-newest: queue_size wait, and that one gives way. block: the source "
+        "waits until there is room; for replayed files, since a camera that waits just gives "
+        "fewer frames. Each drop is counted.",
+    )
+    queue_size: int | None = key(
+        None,
+        f"Frames that wait at most; a 1080p frame takes 6 MB. Left out: 1 for latest (which takes "
+        f"no other), else {QUEUE_SIZE}.",
+        ge=1,
+        le=64,
+    )
+
+    @property
+    def queue_room(self) -> int:
+        """How many live frames of it may wait."""
+        return self.queue_size or (1 if self.queue == "latest" else QUEUE_SIZE)
 
 
 class CameraConfig(_Source):
