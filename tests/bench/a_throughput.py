@@ -34,7 +34,9 @@ class Through:
     cpu: float
 
 
-def run_box(inputs: Inputs, size: str, model: str, frames: int = FRAMES) -> Through:
+def run_box(
+    inputs: Inputs, size: str, model: str, folder: Path | None = None, frames: int = FRAMES
+) -> Through:
     """Play a clip through the box as fast as it goes."""
     clip = inputs.clip(size, frames)
     config = f"{detect(inputs.models, model)}\n{camera('c', clip, pace='fast')}"
@@ -44,7 +46,7 @@ def run_box(inputs: Inputs, size: str, model: str, frames: int = FRAMES) -> Thro
         samples.append((len(one.stored()), one.cpu()))
         return samples[-1][0] >= frames
 
-    with box(config) as one:
+    with box(config, folder) as one:
         one.wait_for(done, step=0.5)
         times = sorted(path.stat().st_mtime for path in one.stored())
     steady = times[EDGES : len(times) - EDGES]
@@ -53,11 +55,10 @@ def run_box(inputs: Inputs, size: str, model: str, frames: int = FRAMES) -> Thro
     return Through((len(steady) - 1) / (steady[-1] - steady[0]), (after - before) / (last - first))
 
 
-def run_bound(inputs: Inputs, size: str, model: str) -> bound.Bound:
+def run_bound(inputs: Inputs, size: str, model: str, folder: Path) -> bound.Bound:
     """Run the bare parts on the same clip, a process a core."""
-    with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
-        clip, graph = inputs.clip(size, FRAMES), inputs.model(model)
-        return bound.measure(os.cpu_count() or 2, clip, graph, Path(folder))
+    clip, graph = inputs.clip(size, FRAMES), inputs.model(model)
+    return bound.measure(os.cpu_count() or 2, clip, graph, folder)
 
 
 def measure(inputs: Inputs, rounds: int = ROUNDS) -> list[Row]:
@@ -65,9 +66,16 @@ def measure(inputs: Inputs, rounds: int = ROUNDS) -> list[Row]:
     for _, model in CASES:
         inputs.model(model)
     found: dict[tuple[str, str], list[tuple[Through, bound.Bound]]] = {case: [] for case in CASES}
-    for _ in range(rounds):
-        for case, pairs in found.items():
-            pairs.append((run_box(inputs, *case), run_bound(inputs, *case)))
+    # Just after files were deleted, ext4 takes three times as long to make new ones: nothing is
+    # deleted before everything was measured.
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as home:
+        for turn in range(rounds):
+            for number, (case, pairs) in enumerate(found.items()):
+                folders = [Path(home) / f"{turn}-{number}-{who}" for who in ("box", "bound")]
+                for folder in folders:
+                    folder.mkdir()
+                through = run_box(inputs, *case, folders[0])
+                pairs.append((through, run_bound(inputs, *case, folders[1])))
     return [row for case, pairs in found.items() for row in _rows(case, pairs)]
 
 

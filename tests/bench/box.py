@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +82,16 @@ class Box:
             self._process.wait()
 
 
-@contextmanager
-def box(config: str) -> Iterator[Box]:
-    """Run a box for the length of a ``with``."""
-    with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
-        one = Box(Path(folder), config)
-        try:
-            yield one
-        finally:
-            one.stop()
+@contextlib.contextmanager
+def box(config: str, folder: Path | None = None) -> Iterator[Box]:
+    """Run a box for the length of a ``with``; in a given folder, what it wrote stays there."""
+    with contextlib.ExitStack() as ends:
+        if folder is None:
+            made = tempfile.TemporaryDirectory(prefix="edge-bench-")
+            folder = Path(ends.enter_context(made))
+        one = Box(folder, config)
+        ends.callback(one.stop)
+        yield one
 
 
 def camera(name: str, clip: Path | str, **keys: Any) -> str:
