@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("edge.cli.doctor:doctor", "Check everything that the box needs."),
     "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
     "filter": ("edge.cli.filter:filter_", "Try filters on events."),
+    "route": ("edge.cli.route:route", "Try routing rules on a key."),
     "model": ("edge.cli.model:model", "Fetch, list, import and check models."),
     "version": ("edge.cli.version:version", "Say which version this is."),
 }
