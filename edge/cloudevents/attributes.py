@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from edge.cloudevents.faults import Malformed, refused
+from edge.cloudevents.faults import Malformed, brief, refused
 from edge.cloudevents.media_type import is_media_type
 from edge.event import Event, Value, WireEvent
 
@@ -143,9 +143,10 @@ def check_text(name: str, value: str) -> None:
         return
     wrong = _FORBIDDEN.search(value)
     if wrong is not None:
+        which = f"U+{ord(wrong[0]):04X} at character {wrong.start() + 1}"
         raise Malformed(
-            f"{name}: U+{ord(wrong[0]):04X} at character {wrong.start() + 1} is not allowed: "
-            "no control characters, lone surrogates or noncharacters"
+            f"{brief(name)}: {which} is not allowed: no control characters, lone surrogates or "
+            "noncharacters"
         )
 
 

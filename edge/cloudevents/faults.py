@@ -22,7 +22,7 @@ def shown(value: object) -> str:
     """Return what was given as a message shows it: short, on one line, quoted if it is text."""
     if isinstance(value, str | bytes):
         cut = value[:SHOWN]
-        return ascii(cut) + (" …" if len(cut) < len(value) else "")
+        return ascii(cut) + (" ..." if len(cut) < len(value) else "")
     return ascii(value)[:SHOWN]
 
 
@@ -36,4 +36,14 @@ def refused(where: str, given: object, expected: str, *, reason: str = "") -> Ma
         reason: where it is not ``malformed``.
 
     """
-    return Malformed(f"{where}: expected {expected}, got {shown(given)}", reason=reason)
+    return Malformed(f"{brief(where)}: expected {expected}, got {shown(given)}", reason=reason)
+
+
+def several(where: str) -> Malformed:
+    """Return the error for a header, member or property that came more than once."""
+    return Malformed(f"{brief(where)}: expected one, got several")
+
+
+def brief(name: str) -> str:
+    """Return a name as a message shows it: a valid one may be as long as a body."""
+    return name if name.isascii() and name.isprintable() and len(name) <= SHOWN else shown(name)

@@ -52,7 +52,7 @@ def decode(header: str, value: str) -> str:
     if '"' in value:
         whole = _QUOTED.fullmatch(value)
         if whole is None:
-            raise refused(header, value, 'a double quote as %22, or all of it as "…" with \\"')
+            raise refused(header, value, 'a double quote as %22, or all of it as "..." with \\"')
         value = _ESCAPE.sub(r"\1", whole[1])
     if "%" not in value:
         return value

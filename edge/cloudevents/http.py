@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from edge.cloudevents import header_value, json_format, json_text, media_type
 from edge.cloudevents.attributes import canonical, event_of, outgoing
-from edge.cloudevents.faults import Malformed, refused
+from edge.cloudevents.faults import Malformed, refused, several
 from edge.event import Value, WireEvent
 
 PREFIX: Final = "ce-"
@@ -128,11 +128,11 @@ def _sorted(headers: Headers) -> tuple[str | None, dict[str, str]]:
         lower = name.lower()
         if lower == CONTENT_TYPE:
             if content_type is not None:
-                raise Malformed("content-type: expected one, got several")
+                raise several(lower)
             content_type = value
         elif lower.startswith(PREFIX):
             if lower[3:] in found:
-                raise Malformed(f"{lower}: expected one, got several")
+                raise several(lower)
             found[lower[3:]] = value
     return content_type, found
 

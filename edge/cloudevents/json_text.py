@@ -11,7 +11,7 @@ import re
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Final, NamedTuple, NoReturn
 
-from edge.cloudevents.faults import SHOWN, Malformed, shown
+from edge.cloudevents.faults import SHOWN, Malformed, several, shown
 
 SPACES: Final = b" \t\n\r"
 _SPACE: Final = re.compile(r"[ \t\n\r]*+")
@@ -91,7 +91,7 @@ def object_at(text: str, at: int) -> tuple[dict[str, Member], int]:
     while True:
         name, at = _name_at(text, at)
         if name in found:
-            raise Malformed(f"{shown(name)}: twice in the same event")
+            raise several(name)
         found[name] = member = value_at(text, skip(text, at))
         at = skip(text, member.end)
         mark = text[at : at + 1]

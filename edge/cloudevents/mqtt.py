@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from edge.cloudevents import json_format
 from edge.cloudevents.attributes import canonical, event_of, outgoing
-from edge.cloudevents.faults import Malformed, refused
+from edge.cloudevents.faults import Malformed, refused, several
 from edge.cloudevents.http import Mode, binary_type, check_format, mode_of
 from edge.event import Value, WireEvent
 
@@ -74,7 +74,7 @@ def _decode_binary(message: Message) -> WireEvent:
         if not _NAME.fullmatch(name):
             continue
         if name in found:
-            raise Malformed(f"{name}: expected one user property of that name, got several")
+            raise several(name)
         found[name] = value
     if not found:
         raise Malformed(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from edge.cloudevents.faults import Malformed, refused
+from edge.cloudevents.faults import Malformed, refused, several
 
 _ASKS: Final = ("webhook-request-origin", "webhook-request-rate")
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}")
@@ -58,10 +58,11 @@ def _asked(headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> dict[str, 
     asked: dict[str, str] = {}
     for name, value in headers.items() if isinstance(headers, Mapping) else headers:
         lower = name.lower()
+        if lower not in _ASKS:
+            continue
         if lower in asked:
-            raise Malformed(f"{name}: expected one, got several")
-        if lower in _ASKS:
-            asked[lower] = value.strip(" \t")
+            raise several(lower)
+        asked[lower] = value.strip(" \t")
     return asked
 
 
