@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from edge.errors import Rejected
+from edge.event import Event
 
 Attributes = Mapping[str, Any]
 """CloudEvents attributes by name, extensions included, absent ones left out."""
@@ -95,6 +96,28 @@ def candidate_of(event: object) -> Candidate:
     return Candidate(attributes, lambda: event.get("data"))
 
 
+def candidate_of_event(event: Event[Any]) -> Candidate:
+    """Return the candidate of an event on its way; its data is parsed when a filter asks for it.
+
+    Data that is no JSON, though it says so, is none; a raw picture has none.
+    """
+    attributes = event.attributes()
+    body = event.data
+    if not isinstance(body, bytes):
+        return Candidate(attributes)
+    kind = event.datacontenttype
+    if kind and kind != "application/json" and not _JSON_TYPE.fullmatch(kind):
+        return Candidate(attributes)
+    return Candidate(attributes, lambda: _json(body))
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _attribute(name: object, value: object) -> object:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Rejected(f"expected the name of an attribute (a-z and 0-9), got {name!r}")
@@ -109,7 +132,4 @@ def _parsed(encoded: object) -> object:
         body = base64.b64decode(str(encoded), validate=True)
     except (ValueError, binascii.Error) as error:
         raise Rejected("data_base64: expected base64") from error
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    return _json(body)
