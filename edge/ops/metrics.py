@@ -25,6 +25,8 @@ class Metrics:
         self._add_sources(self.registry)
         self._add_engine(self.registry)
         self._add_store(self.registry)
+        self._add_bus(self.registry)
+        self._add_deliveries(self.registry)
         self._add_process(self.registry)
 
     def _add_pictures(self, registry: CollectorRegistry) -> None:
@@ -141,6 +143,69 @@ class Metrics:
         )
         self.store_retries = Counter(
             "edge_store_retries_total", "Tries at a shut store.", registry=registry
+        )
+
+    def _add_bus(self, registry: CollectorRegistry) -> None:
+        self.bus_accepted = Counter(
+            "edge_bus_events_accepted_total",
+            "Events that are safe in the journal, replies included.",
+            registry=registry,
+        )
+        self.bus_duplicates = Counter(
+            "edge_bus_events_duplicate_total",
+            "Events that were accepted before: same source and id.",
+            registry=registry,
+        )
+        self.bus_refused = Counter(
+            "edge_bus_refused_total",
+            "Times that events were not taken, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.bus_waiting_events = Gauge(
+            "edge_bus_waiting_events", "Events that wait in the journal.", registry=registry
+        )
+        self.bus_waiting_bytes = Gauge(
+            "edge_bus_waiting_bytes", "Bytes of events that wait.", registry=registry
+        )
+        self.bus_oldest_seconds = Gauge(
+            "edge_bus_oldest_seconds", "Age of the oldest event that waits.", registry=registry
+        )
+
+    def _add_deliveries(self, registry: CollectorRegistry) -> None:
+        self.bus_deliveries = Counter(
+            "edge_bus_deliveries_total",
+            "Deliveries that ended, by outcome: done, dead, or expired (expirytime passed).",
+            ["trigger", "outcome"],
+            registry=registry,
+        )
+        self.bus_delivery_seconds = Histogram(
+            "edge_bus_delivery_seconds",
+            "Time of one try to deliver an event.",
+            ["trigger"],
+            buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.bus_retries = Counter(
+            "edge_bus_retries_total",
+            "Tries to deliver that failed and are made again.",
+            ["trigger"],
+            registry=registry,
+        )
+        self.bus_letters = Gauge(
+            "edge_bus_dead_letters", "Dead letters that are kept.", registry=registry
+        )
+        self.bus_died = Counter(
+            "edge_bus_dead_total",
+            "Deliveries that became dead letters, by reason.",
+            ["trigger", "reason"],
+            registry=registry,
+        )
+        self.bus_letters_dropped = Counter(
+            "edge_bus_letters_dropped_total",
+            "Dead letters that were dropped: asked (by a person), dead_for, dead_bytes.",
+            ["reason"],
+            registry=registry,
         )
 
     def _add_process(self, registry: CollectorRegistry) -> None:
