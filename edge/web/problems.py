@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
 from edge.errors import EdgeError, PartFailed, Rejected, TryLater
 
-_BY_REASON = {"empty": 422, "too_large": 413, "key_reused": 409}
+_BY_REASON = {
+    "empty": 422,
+    "too_large": 413,
+    "key_reused": 409,
+    "in_config": 409,
+    "bad_filter": 400,
+    "malformed": 400,
+    "unsupported_version": 400,
+    "unsupported_media_type": 415,
+}
+_NO_ROOM = ("journal_full",)
+"""Reasons to wait that whoever asks can do something about: by asking less often."""
 
 _BY_STATUS = {
     400: ("bad_request", "the request could not be read"),
@@ -38,25 +50,43 @@ class Refused(Rejected):
 
 
 def problem(
-    status: int, code: str, message: str, hint: str = "", headers: Mapping[str, str] | None = None
+    status: int,
+    code: str,
+    message: str,
+    hint: str = "",
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
 ) -> web.Response:
-    """Return the answer that says what was wrong."""
-    error = {"code": code, "message": message, "hint": hint}
+    """Return the answer that says what was wrong; ``more`` stands beside code, message, hint."""
+    error = {"code": code, "message": message, "hint": hint, **more}
     return web.json_response({"error": error}, status=status, headers=headers)
 
 
 def from_error(error: EdgeError) -> web.Response:
     """Translate an error of the house."""
+    told = (error.reason, str(error), error.hint)
     if isinstance(error, Refused):
-        return problem(error.status, error.reason, str(error), error.hint, error.headers)
+        return problem(error.status, *told, error.headers)
     if isinstance(error, TryLater):
         after = {"Retry-After": str(max(1, math.ceil(error.after or 1)))}
-        return problem(503, error.reason, str(error), error.hint, after)
+        return problem(429 if error.reason in _NO_ROOM else 503, *told, after)
     if isinstance(error, Rejected):
-        return problem(_BY_REASON.get(error.reason, 422), error.reason, str(error), error.hint)
+        return problem(_BY_REASON.get(error.reason, 422), *told, **_faults(error))
     if isinstance(error, PartFailed):
-        return problem(503, error.reason, str(error), error.hint, {"Retry-After": "5"})
-    return problem(500, error.reason, str(error), error.hint)
+        return problem(503, *told, {"Retry-After": "5"})
+    return problem(500, *told)
+
+
+def _faults(error: Rejected) -> dict[str, Any]:
+    """Return every single fault, where the error names several (a trigger, a filter)."""
+    faults = getattr(error, "faults", ())
+    if not faults:
+        return {}
+    return {
+        "faults": [
+            {"path": fault.path, "given": fault.given, "message": fault.message} for fault in faults
+        ]
+    }
 
 
 def from_http(error: web.HTTPException) -> web.Response:

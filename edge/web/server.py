@@ -11,10 +11,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from edge.config.web import WebConfig
 from edge.errors import Fatal, PartFailed
 from edge.web.api import PlainApi
+from edge.web.dead_letters import DeadLetterApi
+from edge.web.events import EventApi
 from edge.web.guard import Guard, add_headers, is_loopback
 from edge.web.live import LiveApi
 from edge.web.page import Page
 from edge.web.streams import Streams
+from edge.web.triggers import TriggerApi
 from edge.web.uploads import UploadApi
 from edge.web.view import BoxView
 
@@ -31,10 +34,11 @@ class WebServer:
     Args:
         config: the ``[web]`` section.
         view: the box; nothing else of it is seen.
+        max_event: bytes of the largest event that is taken, ``[bus] max_event``.
 
     """
 
-    def __init__(self, config: WebConfig, view: BoxView) -> None:
+    def __init__(self, config: WebConfig, view: BoxView, *, max_event: int = 2**20) -> None:
         self._config = config
         guard = Guard(config)
         plain, page = PlainApi(view, guard), Page(view, guard)
@@ -47,10 +51,18 @@ class WebServer:
             markup=lambda: {"main": page.main()},
             max_viewers=config.max_viewers,
         )
-        uploads = UploadApi(view, config.max_upload)
+        parts = (
+            page,
+            plain,
+            live,
+            UploadApi(view, config.max_upload),
+            EventApi(view, self._streams, max_event=max_event),
+            TriggerApi(view),
+            DeadLetterApi(view),
+        )
         app = web.Application(middlewares=[guard.middleware], client_max_size=SMALL_BODY)
         app.on_response_prepare.append(add_headers)
-        for part in (page, plain, uploads, live):
+        for part in parts:
             app.add_routes(part.routes())
         self._runner = web.AppRunner(
             app, access_log=None, logger=_quiet_log(), shutdown_timeout=STOP_WITHIN

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypedDict
 
-from edge.contracts import Jobs
+from edge.contracts import Intake, Jobs
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
+from edge.traffic import Traffic
 
 State = Literal["ok", "degraded", "failed"]
 
@@ -163,6 +164,16 @@ class BoxView(Protocol):
     @property
     def jobs(self) -> Jobs:
         """Uploads and their results."""
+        ...
+
+    @property
+    def intake(self) -> Intake:
+        """Where events go."""
+        ...
+
+    @property
+    def traffic(self) -> Traffic:
+        """Triggers, the way of events, dead letters."""
         ...
 
     @property

@@ -36,9 +36,9 @@ async def open_site() -> AsyncIterator[Open]:
     """Open servers; all are stopped at the end."""
     async with AsyncExitStack() as stack:
 
-        async def start(box: FakeBox | None = None, **config: Any) -> Site:
+        async def start(box: FakeBox | None = None, max_event: int = 2**20, **config: Any) -> Site:
             box = box or FakeBox()
-            server = WebServer(WebConfig(**{"port": 0, **config}), box)
+            server = WebServer(WebConfig(**{"port": 0, **config}), box, max_event=max_event)
             url = await server.start()
             stack.push_async_callback(server.stop)
             jar = aiohttp.CookieJar(unsafe=True)

@@ -17,6 +17,7 @@ from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sources.upload import Uploads
 from edge.web.view import BoxStatus, Reply, Seeing, Sending
+from tests.web.traffic_parts import MemoryBus
 
 NOW = datetime(2026, 5, 4, 9, 30, 0, tzinfo=UTC)
 JPEG_START = b"\xff\xd8"
@@ -135,6 +136,8 @@ class FakeBox:
         self.jobs = Uploads(
             jobs or JobsConfig(), metrics=self.metrics, origin="/site/box", **limits
         )
+        #: the bus; ``intake`` and ``traffic`` are two views of it
+        self.intake = self.traffic = MemoryBus()
         self.readiness: tuple[bool, list[str]] = (True, [])
         self.liveness: tuple[bool, list[str]] = (True, [])
         self.commands: list[tuple[str, Mapping[str, Any]]] = []
