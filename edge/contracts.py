@@ -292,8 +292,19 @@ class Store(Protocol):
         """
         ...
 
+    async def get(self, key: str) -> bytes:
+        """Return the picture that was put under ``key``.
+
+        Raises:
+            PartFailed: the door is shut: try later.
+            Rejected: ``gone`` (there is none of that key), ``too_large`` (64 MiB are read), or
+                ``bad_key``.
+
+        """
+        ...
+
     async def close(self) -> None:
-        """Let go of connections. No ``put`` may follow."""
+        """Let go of connections. No ``put`` or ``get`` may follow."""
         ...
 
     def describe(self) -> Mapping[str, Any]:

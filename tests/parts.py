@@ -97,6 +97,14 @@ class MemoryStore:
         if parcel.key not in self.order:
             self.order.append(parcel.key)
 
+    async def get(self, key: str) -> bytes:
+        if self.shut:
+            raise self.shut
+        checked(key)
+        if key not in self.pictures:
+            raise Rejected(f"there is no {key}", reason="gone")
+        return self.pictures[key]
+
     async def close(self) -> None:
         self.shut = PartFailed("closed")
 

@@ -7,16 +7,19 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edge.config.store import FolderStoreConfig
 from edge.errors import PartFailed, Rejected
 from edge.ops.database import sync_directory
 from edge.parcel import Parcel
-from edge.sinks.keys import checked, message_name
+from edge.sinks.keys import MOST_READ_BYTES, checked, gone, message_name, too_large
+
+T = TypeVar("T")
 
 _TEMPORARY = ".edge-tmp-"
 _HINTS = {
@@ -31,6 +34,7 @@ _HINTS = {
     errno.EIO: "the disk or the share fails: look at the system's log",
 }
 _ABOUT_THE_KEY = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
+_NOT_THERE = {errno.ENOENT, errno.ELOOP}
 _DAYS = 256
 """Directories that are remembered as lying inside the folder."""
 
@@ -69,19 +73,29 @@ class FolderStore:
                 raise Rejected(str(error), reason="bad_key") from cause
             raise
 
+    async def get(self, key: str) -> bytes:
+        try:
+            return await self._run(lambda: self._get(key))
+        except PartFailed as error:
+            cause = error.__cause__
+            missing = isinstance(cause, OSError) and cause.errno in {*_ABOUT_THE_KEY, *_NOT_THERE}
+            if missing and self._root.is_dir():
+                raise gone(key, str(self._root)) from cause
+            raise
+
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "folder", "where": str(self._root)}
 
-    async def _run(self, work: Callable[[], None]) -> None:
+    async def _run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._threads, work)
+            return await loop.run_in_executor(self._threads, work)
         except OSError as error:
             raise PartFailed(
-                f"cannot write to {self._root}: {error.strerror}",
+                f"cannot use {self._root}: {error.strerror}",
                 hint=_HINTS.get(error.errno or 0, "look at the directory and its disk"),
                 reason="store_shut",
             ) from error
@@ -116,6 +130,21 @@ class FolderStore:
             raise
         if missing:
             sync_directory(picture.parent)
+
+    def _get(self, key: str) -> bytes:
+        picture, _ = self._places(key)
+        # What another program put in its place (a link, a pipe) is not opened, nor waited for.
+        handle = os.open(picture, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise gone(key, str(self._root))
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                body = file.read(MOST_READ_BYTES + 1)
+        finally:
+            os.close(handle)
+        if len(body) > MOST_READ_BYTES:
+            raise too_large(key)
+        return body
 
     def _places(self, key: str) -> tuple[Path, Path]:
         path = checked(key)

@@ -141,6 +141,13 @@ class Outbox:
             durable=False,
         )
 
+    async def picture(self, key: str) -> bytes | None:
+        """Return the picture of a parcel that waits, by its key; None where none does."""
+        row = await self._database.do(
+            lambda connection: connection.execute(sql.PICTURE, (key,)).fetchone(), durable=False
+        )
+        return None if row is None else row[0]
+
     async def heads(self, limit: int, skip: Collection[str] = ()) -> list[Waiting]:
         """Return the oldest waiting parcel of each source, the oldest first.
 

@@ -19,6 +19,7 @@ SCHEMA = (
     f"""
     CREATE TABLE parcel (seq INTEGER PRIMARY KEY AUTOINCREMENT, {FIELDS});
     CREATE INDEX parcel_source ON parcel (source, seq);
+    CREATE INDEX parcel_key ON parcel (key);
     CREATE TABLE dead (seq INTEGER PRIMARY KEY, died_at REAL NOT NULL, {FIELDS});
     CREATE TABLE known (
         n INTEGER PRIMARY KEY, event BLOB NOT NULL, parcel BLOB NOT NULL, at REAL NOT NULL
@@ -53,6 +54,7 @@ INSERT = f"""
         :content_type, :put_at, 0, '', :bytes, :message, :receipt, :body)
 """  # noqa: S608 (constants)
 SELECT = f"SELECT {COLUMNS} FROM parcel WHERE seq = ?"  # noqa: S608 (constant)
+PICTURE = "SELECT body FROM parcel WHERE key = ?"
 FOLLOWING = f"SELECT seq, {COLUMNS} FROM parcel WHERE source = ? ORDER BY seq LIMIT 1"  # noqa: S608
 # One step of the index a source, however many parcels wait (a GROUP BY would read them all).
 HEADS = """

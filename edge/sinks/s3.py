@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit
 
 from minio import Minio
@@ -33,8 +33,10 @@ from urllib3 import exceptions as http
 from edge.config.store import S3StoreConfig
 from edge.errors import Fatal, PartFailed, Rejected
 from edge.parcel import Parcel
-from edge.sinks.keys import checked, message_name
+from edge.sinks.keys import MOST_READ_BYTES, checked, gone, message_name, too_large
 from edge.sinks.s3_refusals import Refusal
+
+T = TypeVar("T")
 
 _LEAST_PART = 5 * 2**20
 _DIGEST = "x-amz-meta-sha256"
@@ -68,6 +70,9 @@ class S3Store:
     async def put(self, parcel: Parcel) -> None:
         await self._run(lambda: self._put(parcel))
 
+    async def get(self, key: str) -> bytes:
+        return await self._run(lambda: self._get(key))
+
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._pool:
@@ -78,10 +83,10 @@ class S3Store:
         asked = {} if self._config.sse == "none" else {"sse": self._config.sse}
         return {"kind": "s3", "where": where, **asked}
 
-    async def _run(self, work: Callable[[], None]) -> None:
+    async def _run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._threads, work)
+            return await loop.run_in_executor(self._threads, work)
         except (S3Error, ServerError, InvalidResponseError, http.HTTPError) as error:
             raise self._translated(error) from error
 
@@ -119,6 +124,26 @@ class S3Store:
         # the picture first: who sees the JSON finds the picture
         self._put_object(str(name), parcel.body, parcel.content_type, parcel)
         self._put_object(str(message_name(name)), text.encode(), "application/json", parcel)
+
+    def _get(self, key: str) -> bytes:
+        name = str(checked(self._config.prefix + key))
+        if self._client is None:
+            raise PartFailed(
+                f"{self._where} is not open yet",
+                hint="it opens by itself when the server answers",
+                reason="store_shut",
+            )
+        try:
+            answer = self._s3.get_object(bucket_name=self._config.bucket, object_name=name)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                raise gone(name, self._where) from error
+            raise
+        with answer:
+            body: bytes = answer.read(MOST_READ_BYTES + 1, decode_content=False)
+        if len(body) > MOST_READ_BYTES:
+            raise too_large(name)
+        return body
 
     def _put_object(self, name: str, body: bytes, content_type: str, parcel: Parcel) -> None:
         digest = hashlib.sha256(body).hexdigest()

@@ -238,6 +238,56 @@ async def test_a_shut_door_says_so_and_what_to_do(store: Store, door: Door) -> N
     assert len(door.names()) == 4
 
 
+async def test_a_picture_is_read_back_as_it_was_put(store: Store) -> None:
+    parcels = [
+        make_parcel(1, body=bytes(range(256)) * 4000),
+        make_parcel(2, key="Kran 1/ü+é&x=y?z#%41.jpg"),
+        make_parcel(3, key="plain"),
+    ]
+    for parcel in parcels:
+        await store.put(parcel)
+    read = await asyncio.gather(*(store.get(parcel.key) for parcel in parcels))
+    assert read == [parcel.body for parcel in parcels]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("gate/2026/03/04/000002.jpg", "gate/2026/03/04/000001.jp", "gate/2026", "other/x.jpg"),
+        *("gate/2026/03/04/000001.jpg/more.jpg", "a" * 300 + ".jpg"),
+    ],
+)
+async def test_what_is_not_there_is_gone(store: Store, key: str) -> None:
+    await store.put(make_parcel())
+    with pytest.raises(Rejected) as refused:
+        await store.get(key)
+    assert refused.value.reason == "gone"
+
+
+@pytest.mark.parametrize(
+    "key", ["../out.jpg", "/etc/passwd", "a/../../b.jpg", "", "gate/2026/03/04/000001.json", "a\0"]
+)
+async def test_nothing_is_read_from_elsewhere_nor_a_message(store: Store, key: str) -> None:
+    await store.put(make_parcel())
+    with pytest.raises(Rejected) as refused:
+        await store.get(key)
+    assert refused.value.reason == "bad_key"
+
+
+async def test_a_shut_door_is_not_mistaken_for_a_picture_that_is_gone(
+    store: Store, door: Door
+) -> None:
+    parcel = make_parcel()
+    await store.put(parcel)
+    door.break_it()
+    with pytest.raises(PartFailed) as shut:
+        await store.get(parcel.key)
+    assert shut.value.hint
+    door.mend_it()
+    await store.open()
+    assert await store.get(parcel.key) == parcel.body
+
+
 async def test_many_at_once_are_all_there(store: Store, door: Door) -> None:
     parcels = [make_parcel(number, source) for number in range(10) for source in "abc"]
     await asyncio.gather(*(store.put(parcel) for parcel in parcels))

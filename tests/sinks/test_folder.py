@@ -11,12 +11,17 @@ import pytest
 from edge.config.store import FolderStoreConfig
 from edge.errors import PartFailed, Rejected
 from edge.sinks.folder import FolderStore
+from edge.sinks.keys import MOST_READ_BYTES
 from tests.parts import make_parcel
 from tests.sinks.conftest import fill
 
 
 def folder(path: Path) -> FolderStore:
     return FolderStore(FolderStoreConfig(kind="folder", path=str(path)))
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def names(path: Path) -> list[str]:
@@ -119,3 +124,34 @@ async def test_a_file_where_the_folder_should_be_shuts_the_door(tmp_path: Path) 
     with pytest.raises(PartFailed) as shut:
         await folder(tmp_path / "out").open()
     assert shut.value.hint
+
+
+async def test_what_others_put_in_the_place_of_a_picture_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"of somebody else")
+    store = folder(tmp_path / "out")
+    await store.open()
+    (tmp_path / "out" / "link.jpg").symlink_to(secret)
+    (tmp_path / "out" / "day.jpg").mkdir()
+    os.mkfifo(tmp_path / "out" / "pipe.jpg")
+    (tmp_path / "out" / "gate").symlink_to(tmp_path)
+    before = open_files()
+    for key in ("link.jpg", "day.jpg", "pipe.jpg"):
+        with pytest.raises(Rejected) as refused:
+            await store.get(key)
+        assert refused.value.reason == "gone"
+    with pytest.raises(Rejected, match="out of the folder"):
+        await store.get("gate/secret")
+    assert open_files() <= before
+
+
+async def test_a_file_that_is_far_too_large_is_not_read_whole(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    await store.open()
+    for size in (MOST_READ_BYTES, MOST_READ_BYTES + 1):
+        (tmp_path / f"{size}.jpg").touch()
+        os.truncate(tmp_path / f"{size}.jpg", size)
+    assert len(await store.get(f"{MOST_READ_BYTES}.jpg")) == MOST_READ_BYTES
+    with pytest.raises(Rejected) as refused:
+        await store.get(f"{MOST_READ_BYTES + 1}.jpg")
+    assert refused.value.reason == "too_large"

@@ -371,3 +371,14 @@ async def test_what_belongs_to_a_parcel_is_kept_with_it_or_not_at_all(
         await box.put(make_parcel(2), lambda _: noted.append("no room"))
     assert noted == ["new", "known"]
     await box.close()
+
+
+async def test_a_picture_that_waits_is_found_by_its_key_until_it_is_delivered(
+    outbox: Outbox,
+) -> None:
+    await put_many(outbox, range(3))
+    wanted = make_parcel(1)
+    assert await outbox.picture(wanted.key) == wanted.body
+    assert await outbox.picture("gate/nowhere.jpg") is None
+    await read_all(outbox)
+    assert await outbox.picture(wanted.key) is None

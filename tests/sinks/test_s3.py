@@ -11,6 +11,7 @@ from minio.versioningconfig import VersioningConfig
 from edge.config.secret import Secret
 from edge.config.store import S3StoreConfig
 from edge.errors import Fatal, PartFailed, Rejected
+from edge.sinks.keys import MOST_READ_BYTES
 from edge.sinks.s3 import S3Store
 from tests.parts import make_parcel
 from tests.places import free_port
@@ -313,3 +314,49 @@ async def test_a_certificate_is_checked_against_the_ca_file(odd_https: tuple[Odd
 async def test_a_ca_file_that_is_missing_is_fatal(odd_https: tuple[OddS3, Path]) -> None:
     with pytest.raises(Fatal, match="ca_file"):
         await odd_store(odd_https[0], ca_file="nowhere.pem").open()
+
+
+# -- reading back
+
+
+async def test_a_picture_is_read_below_the_prefix_only(make: Make) -> None:
+    store, other = make(prefix="site/box/"), make(prefix="site/other/")
+    await store.open()
+    await other.open()
+    parcel = make_parcel()
+    await store.put(parcel)
+    assert await store.get(parcel.key) == parcel.body
+    for key in (parcel.key, f"../box/{parcel.key}"):
+        with pytest.raises(Rejected):
+            await other.get(key)
+
+
+async def test_before_it_is_open_nothing_is_read(make: Make) -> None:
+    assert "not open" in str(await refusal(make().get("gate/1.jpg")))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer(200, headers={"Content-Encoding": "gzip"}, body=b"no gzip"), ""),
+        (Answer(200, headers={"Content-Type": "text/html"}, body=bytes(100)), ""),
+        (Answer(200, body=bytes(MOST_READ_BYTES + 1)), "too_large"),
+        (Answer(404, "NoSuchKey"), "gone"),
+        (Answer(404, "NoSuchBucket"), "store_shut"),
+        (Answer(403, "AccessDenied"), "store_shut"),
+        (Answer(503, "SlowDown"), "store_shut"),
+        (Answer(302, headers={"Location": "http://127.0.0.1:9/"}, body=b""), "store_shut"),
+        (Answer(0), "store_shut"),
+    ],
+)
+async def test_what_a_server_answers_to_a_get(odd_s3: OddS3, answer: Answer, says: str) -> None:
+    odd_s3.answer = lambda _method, path, _headers: answer if "jpg" in path else PLAIN
+    store = odd_store(odd_s3)
+    await store.open()
+    reason = ""
+    try:
+        assert await store.get("gate/1.jpg") == answer.body
+    except (PartFailed, Rejected) as error:
+        reason = error.reason
+    assert reason == says
+    await store.close()
