@@ -96,6 +96,8 @@ def event_of(found: Mapping[str, Value], data: bytes | None) -> WireEvent:
     for name, value in found.items():
         if name in _RULES:
             named[name] = _named(name, value)
+        elif name == "datacontentencoding" and found["specversion"] == "0.3":
+            extensions[name] = _encoding(value)
         else:
             check_name(name)
             extensions[name] = _extension(name, value)
@@ -134,6 +136,13 @@ def _extension(name: str, value: Value) -> Value:
         raise refused(name, value, f"an integer between {SMALLEST} and {LARGEST}")
     elif not isinstance(value, int):
         raise refused(name, value, "text, a boolean or an integer of 32 bits")
+    return value
+
+
+def _encoding(value: Value) -> str:
+    """0.3 only. RFC 2045 knows more, but nobody could tell what the data is then."""
+    if not isinstance(value, str) or value.lower() != "base64":
+        raise refused("datacontentencoding", value, "base64")
     return value
 
 

@@ -42,7 +42,7 @@ def decode(body: bytes) -> WireEvent:
         Malformed: it is no JSON object in UTF-8, or none that is an event.
 
     """
-    text = json_text.text_of(body)
+    text = _text_of(body)
     event, end = _event_at(text, json_text.skip(text, 0))
     json_text.check_end(text, end)
     return event
@@ -56,7 +56,7 @@ def decode_batch(body: bytes) -> list[WireEvent]:
             counted from 1), or they are of several versions.
 
     """
-    text = json_text.text_of(body)
+    text = _text_of(body)
     at = json_text.skip(text, 0)
     if text[at : at + 1] != "[":
         raise json_text.unexpected(text, at, "a batch as a JSON array")
@@ -77,6 +77,12 @@ def decode_batch(body: bytes) -> list[WireEvent]:
     json_text.check_end(text, at)
     _check_same_version(events)
     return events
+
+
+def _text_of(body: bytes) -> str:
+    """Return the text of events without a byte order mark, which is no part of them."""
+    # around the data are the event and the batch
+    return json_text.text_of(body, json_text.DEEPEST + 2).removeprefix("\ufeff")
 
 
 def _element_at(text: str, at: int, number: int) -> tuple[WireEvent, int]:
@@ -244,6 +250,7 @@ def parsed_data(event: WireEvent) -> object:
     if event.data is None or not media_type.is_json(event.datacontenttype):
         return None
     try:
-        return json.loads(event.data, parse_constant=json_text.no_constant)
-    except (ValueError, RecursionError):
+        text = json_text.text_of(event.data)
+        return json.loads(text, parse_constant=json_text.no_constant)
+    except (Malformed, ValueError, RecursionError):
         return None

@@ -1,20 +1,31 @@
 """JSON texts by their spans: what is data is found in the text, never parsed and written anew.
 
 The scanner is the one of the standard library; what it takes beyond RFC 8259 (``NaN``, UTF-16) is
-refused here. Depth is bounded by Python's own limit on recursion.
+refused here. It calls itself for each level, so depth is bounded before it starts: under Python 3.13
+a thread with a small stack would crash where others raise an error.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, Final, NamedTuple, NoReturn
 
 from edge.cloudevents.faults import SHOWN, Malformed, several, shown
 
 SPACES: Final = b" \t\n\r"
+DEEPEST: Final = 500
+"""Arrays and objects that may be open at the same time in the data of an event."""
+MOST_MEMBERS: Final = 1000
+"""Members that the object of an event may have."""
+
 _SPACE: Final = re.compile(r"[ \t\n\r]*+")
+# the closing quote may be missing: the scanner goes no further then, either
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_OTHER: Final = re.compile(r"[^\[\]{}]++")
+_STEP: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 class Member(NamedTuple):
@@ -37,17 +48,30 @@ _scan: Final = json.JSONDecoder(
 ).scan_once  # type: ignore[attr-defined]
 
 
-def text_of(body: bytes) -> str:
-    """Return a JSON text as a string, without a byte order mark.
+def text_of(body: bytes, deepest: int = DEEPEST) -> str:
+    """Return a JSON text as a string that may be scanned.
+
+    Args:
+        body: the text.
+        deepest: how deep it may be nested.
 
     Raises:
-        Malformed: it is not UTF-8.
+        Malformed: it is not UTF-8, or nested too deeply.
 
     """
     try:
-        return body.decode().removeprefix("\ufeff")
+        text = body.decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"JSON: expected UTF-8, byte {error.start} is not") from error
+    if text.count("[") + text.count("{") > deepest and _depth(text) > deepest:
+        raise Malformed(f"JSON: nested more than {deepest} deep")
+    return text
+
+
+def _depth(text: str) -> int:
+    """Return how deep the scanner would go, or more, in one pass."""
+    brackets = _OTHER.sub("", _STRING.sub("", text))
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
 def skip(text: str, at: int) -> int:
@@ -71,6 +95,7 @@ def value_at(text: str, at: int) -> Member:
     except ValueError as error:
         raise Malformed(f"JSON: {error}") from error
     except RecursionError as error:
+        # the caller is deep in calls itself
         raise Malformed("JSON: nested too deeply") from error
     return Member(value, at, end)
 
@@ -79,7 +104,7 @@ def object_at(text: str, at: int) -> tuple[dict[str, Member], int]:
     """Read the members of the object that begins at ``at``; return them, and where it ends.
 
     Raises:
-        Malformed: there is no object, or it has two members of the same name.
+        Malformed: there is no object, it has two members of the same name, or far too many.
 
     """
     if text[at : at + 1] != "{":
@@ -93,6 +118,8 @@ def object_at(text: str, at: int) -> tuple[dict[str, Member], int]:
         if name in found:
             raise several(name)
         found[name] = member = value_at(text, skip(text, at))
+        if len(found) > MOST_MEMBERS:
+            raise Malformed(f"JSON: an event with more than {MOST_MEMBERS} members")
         at = skip(text, member.end)
         mark = text[at : at + 1]
         if mark == "}":
@@ -130,10 +157,13 @@ def unexpected(text: str, at: int, expected: str) -> Malformed:
 
 
 def is_value(data: bytes) -> bool:
-    """Tell whether ``data`` is one JSON value in UTF-8, with space around it or none."""
+    """Tell whether ``data`` is one JSON value in UTF-8, with space around it or none.
+
+    Also False where it is nested too deeply to be looked at.
+    """
     try:
-        text = data.decode()
+        text = text_of(data)
         check_end(text, value_at(text, skip(text, 0)).end)
-    except (UnicodeDecodeError, Malformed):
+    except Malformed:
         return False
     return True

@@ -232,3 +232,11 @@ def test_a_message_names_only_the_beginning_of_a_long_name() -> None:
     with pytest.raises(Malformed) as caught:
         event_of(LEAST | {"x" * 10_000: "\x00"}, None)
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "quoted-printable", True])
+def test_an_old_event_knows_one_encoding_of_its_data(encoding: str | bool) -> None:
+    with pytest.raises(Malformed, match="datacontentencoding: expected base64"):
+        event_of(LEAST | {"specversion": "0.3", "datacontentencoding": encoding}, None)
+    event = event_of(LEAST | {"datacontentencoding": encoding}, None)
+    assert event.extensions == {"datacontentencoding": encoding}

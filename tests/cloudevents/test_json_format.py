@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ JSON = "application/json"
 
 
 def test_an_event_with_every_attribute_of_the_specification() -> None:
-    other = {
+    other: dict[str, Any] = {
         "datacontenttype": "text/plain",
         "dataschema": "https://cloudevents.io/dataschema",
         "subject": "tests",
@@ -26,12 +28,14 @@ def test_an_event_with_every_attribute_of_the_specification() -> None:
 
 
 def test_null_is_an_attribute_that_is_not_there() -> None:
-    nothing = dict.fromkeys(["datacontenttype", "dataschema", "subject", "time", "ext"])
+    nothing: dict[str, Any] = dict.fromkeys(
+        ["datacontenttype", "dataschema", "subject", "time", "ext"]
+    )
     assert json_format.decode(document(**nothing)) == an_event()
 
 
 def test_every_type_of_extension() -> None:
-    extensions = {
+    extensions: dict[str, Any] = {
         "extinteger": 10,
         "extboolean": True,
         "extstring": "text",
@@ -79,14 +83,14 @@ def test_every_type_of_extension() -> None:
         ({"data_base64": "QQ==QQ=="}, "data_base64"),
     ],
 )
-def test_what_is_no_event_is_refused_by_name(other: dict[str, object], named: str) -> None:
+def test_what_is_no_event_is_refused_by_name(other: dict[str, Any], named: str) -> None:
     with pytest.raises(Malformed, match=named) as caught:
         json_format.decode(_dump(other))
     assert caught.value.reason == "malformed"
     assert len(str(caught.value)) < 250
 
 
-def _dump(other: dict[str, object]) -> bytes:
+def _dump(other: dict[str, Any]) -> bytes:
     if other.get("ext") == 10**5000:  # longer than Python writes by itself
         return document(ext="@").replace(b'"@"', b"1" + b"0" * 5000)
     return document(**other)
@@ -280,17 +284,38 @@ def test_a_byte_order_mark_is_no_part_of_the_event() -> None:
 
 
 def test_deep_data_is_refused_and_not_a_crash() -> None:
-    for deep in ("[" * 200_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000):
-        with pytest.raises(Malformed):
+    for deep in ("[" * 200_000, "[" * 502 + "]" * 502, '{"a":' * 100_000, '["]",' * 500):
+        with pytest.raises(Malformed, match="nested more than 502 deep"):
             json_format.decode(document(deep))
-    assert json_format.decode(document("[" * 100 + "]" * 100)).data == b"[" * 100 + b"]" * 100
+
+
+@pytest.mark.parametrize(
+    "wide", ["[" * 500 + "]" * 500, "[" + "[{}]," * 1000 + "0]", '"' + "[" * 1000 + '\\"["']
+)
+def test_data_that_is_wide_or_not_too_deep_is_taken(wide: str) -> None:
+    assert json_format.decode(document(wide)).data == wide.encode()
+
+
+@pytest.mark.parametrize("hostile", ['"' + '\\"' * 400_000, '"' * 400_001, '{"' * 300_000])
+def test_a_hostile_text_is_refused_in_no_time(hostile: str) -> None:
+    started = time.process_time()
+    with pytest.raises(Malformed):
+        json_format.decode(document("[[" + "[]," * 600 + hostile))
+    assert time.process_time() - started < 2
 
 
 def test_data_that_is_too_deep_to_be_looked_at_travels_all_the_same() -> None:
-    deep = b"[" * 100_000 + b"]" * 100_000
-    event = an_event(deep, datacontenttype=JSON)
-    assert json_format.decode(json_format.encode(event)) == event
-    assert json_format.parsed_data(event) is None
+    for depth in (500, 501, 502, 503, 100_000):
+        event = an_event(b"[" * depth + b"]" * depth, datacontenttype=JSON)
+        assert json_format.decode(json_format.encode(event)) == event
+        assert json_format.decode_batch(json_format.encode_batch([event])) == [event]
+        assert (json_format.parsed_data(event) is None) == (depth > 500)
+
+
+def test_an_event_with_far_too_many_members_is_refused() -> None:
+    extensions: dict[str, Any] = {f"x{number}": number for number in range(100_000)}
+    with pytest.raises(Malformed, match="more than 1000 members"):
+        json_format.decode(document(**extensions))
 
 
 def test_depth_is_bounded_in_a_thread_with_a_small_stack_too() -> None:
