@@ -52,7 +52,10 @@ class ClassifyConfig(Section):
     """Says what a picture shows, by a classification model on this box."""
 
     kind: Literal["classify"] = key(..., "A classification model.")
-    model: str = key(..., "Path of an ONNX file with its labels beside it (NAME.labels.txt).")
+    model: str = key(
+        ...,
+        "Path of NAME.onnx, with NAME.labels.txt and, where it takes floats, NAME.toml beside it.",
+    )
     top: int = key(5, "How many labels at most.", ge=1, le=1000)
     least: float = key(0.0, "Scores below are left out.", ge=0, le=1)
 
