@@ -20,11 +20,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+from edge.bus.recent import Recent
 from edge.contracts import Handler, Keeper, Note, Picture
 from edge.errors import EdgeError, Rejected, TryLater
 from edge.event import Event, Outcome, WireEvent
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
+from edge.traffic import Attempt
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +52,8 @@ class Audience(Protocol):
 
     def note_of(
         self, event: Event[Picture], trigger: str, reply: WireEvent | Parcel
-    ) -> tuple[Note, Callable[[], None]] | None:
-        """Return what journals a reply, and what to call once that is done; None: nobody wants it.
+    ) -> tuple[Note | None, Callable[[], None]]:
+        """Return what journals a reply (None: nobody wants it), and what to call once it is done.
 
         Args:
             event: what was replied to.
@@ -75,8 +77,13 @@ class Alone:
     async def takers(self, event: Event[Picture]) -> Sequence[Taker]:  # noqa: ARG002 (all the same)
         return self._takers
 
-    def note_of(self, event: Event[Picture], trigger: str, reply: WireEvent | Parcel) -> None:  # noqa: ARG002
-        return None
+    def note_of(
+        self,
+        event: Event[Picture],  # noqa: ARG002 (the contract's)
+        trigger: str,  # noqa: ARG002
+        reply: WireEvent | Parcel,  # noqa: ARG002
+    ) -> tuple[None, Callable[[], None]]:
+        return None, lambda: None
 
     async def keep(self, note: Note) -> None:  # noqa: ARG002 (the contract's)
         raise TypeError("nobody listens to replies")
@@ -100,6 +107,8 @@ class Pictures:
         self.made: list[Callable[[Parcel], None]] = []
         #: why the outbox took nothing the last time, in words; empty where it did
         self.no_room = ""
+        #: the way of the newest pictures
+        self.recent = Recent()
         #: the newest turn of each source: who comes later waits for it
         self._turns: dict[str, asyncio.Future[None]] = {}
 
@@ -110,6 +119,22 @@ class Pictures:
             Rejected, TryLater, PartFailed: as the handlers raised them.
 
         """
+        started, at = time.perf_counter(), time.time()
+        outcome, reason, error = None, "bug", ""
+        try:
+            outcome = await self._see_through(event)
+            reason = ""
+        except EdgeError as failure:
+            reason, error = failure.reason, str(failure)
+            raise
+        else:
+            return outcome
+        finally:
+            seconds = time.perf_counter() - started
+            attempt = Attempt(at=at, seconds=seconds, subscriber="", reason=reason, error=error)
+            self.recent.tried(event, attempt, outcome)
+
+    async def _see_through(self, event: Event[Picture]) -> Outcome:
         before, turn = self._queue_up(event.source)
         try:
             takers = await self._audience.takers(event)
@@ -167,15 +192,15 @@ class Pictures:
     ) -> Outcome:
         if reply is None:
             return Outcome.DONE
-        noted = self._audience.note_of(event, trigger, reply)
-        note, told = noted or (None, None)
+        note, told = self._audience.note_of(event, trigger, reply)
         new = True
         if isinstance(reply, Parcel):
             new = await self._put(reply, note)
         elif note is not None:
             await self._audience.keep(note)
-        if told is not None:
+        if new:
             told()
+        self.recent.made(event, trigger, reply.id, parcel=isinstance(reply, Parcel))
         return Outcome.DONE if new else Outcome.DUPLICATE
 
     async def _put(self, parcel: Parcel, note: Note | None) -> bool:
