@@ -42,6 +42,8 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     #: False: there was more
     whole: bool = True
+    #: its beginning as an error may show it
+    kept: bytes = b""
 
     @property
     def is_good(self) -> bool:
@@ -90,7 +92,7 @@ def refusal(answer: Answer, where: str, clock: Callable[[], float] = time.time) 
     ``PartFailed`` with reason ``gone`` for 410; ``Rejected`` for everything else.
 
     Args:
-        answer: its ``body`` may be the beginning only.
+        answer: its ``body`` is not looked at.
         where: the sink's address, without credentials.
         clock: seconds since the epoch, for a Retry-After that is a date.
 
@@ -118,7 +120,7 @@ def refusal(answer: Answer, where: str, clock: Callable[[], float] = time.time) 
 
 def _with(error: EdgeError, answer: Answer) -> EdgeError:
     error.status = answer.status
-    error.answer = answer.body[:KEPT]
+    error.answer = answer.kept
     return error
 
 

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import aiohttp
 
@@ -27,7 +27,7 @@ from edge.config.secret import Secret
 from edge.errors import Fatal, TryLater
 from edge.event import NAMED, Event, WireEvent
 from edge.ops.redact_url import without_credentials
-from edge.sinks.forward_answer import MOST_ANSWER, Answer, may_be_reply, refusal, reply_in
+from edge.sinks.forward_answer import KEPT, MOST_ANSWER, Answer, may_be_reply, refusal, reply_in
 
 CONNECT_SECONDS: Final = 10.0
 
@@ -161,15 +161,16 @@ class HttpForward:
             body, whole = await _begun(response)
         if not whole:
             response.close()
+        kept = body[:MOST_REFUSAL]
         for secret in self._secrets:
             # a sink that repeats what it was sent must not bring it into a dead letter
-            body = body.replace(secret, _STARS) if response.status >= 300 else body
-        return Answer(response.status, response.headers, body, whole)
+            kept = kept.replace(secret, _STARS)
+        return Answer(response.status, response.headers, body, whole, kept[:KEPT])
 
     def _unanswered(self, error: Exception) -> TryLater:
         if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
             reason, hint = "tls", "is its certificate valid, and signed by ca_file?"
-        elif isinstance(error, aiohttp.ClientConnectorError | TimeoutError | aiohttp.InvalidURL):
+        elif isinstance(error, aiohttp.ClientConnectorError | TimeoutError | ValueError):
             reason, hint = "unreachable", "is the address right, and does the sink run?"
         else:
             reason, hint = "no_answer", "look at the log of the sink"
@@ -221,7 +222,7 @@ def _address(uri: str) -> SplitResult:
     problem = "expected http://host/path or https://host/path"
     try:
         parts = urlsplit(uri)
-        sound = bool(parts.hostname) and parts.port != 0
+        sound = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError:
         parts, sound = SplitResult("", "", "", "", ""), False
     if sound and parts.scheme in {"http", "https"} and uri.isprintable() and " " not in uri:
@@ -266,7 +267,9 @@ def _secrets(
     """Return what an answer must not bring back, the longest first."""
     texts = {value.reveal() for value in config.headers.values()}
     texts |= {headers.get("authorization", ""), headers.get("authorization", "").partition(" ")[2]}
-    texts |= {parts.password or "", unquote(parts.password or ""), parts.query}
+    for part in (parts.username or "", parts.password or ""):
+        texts |= {part, unquote(part)}
+    texts |= {parts.query, *(value for _, value in parse_qsl(parts.query))}
     # shorter ones would star half of any text
     return tuple(sorted((text.encode() for text in texts if len(text) > 3), key=len, reverse=True))
 
