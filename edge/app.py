@@ -2,16 +2,19 @@
 
 ::
 
-    cameras, scene, folders, uploads
-        | offer / accept                          opened last, closed first
-    [ lanes ] --> [ delivery ] --> [ redact: decode > detect > redact > GATE ]
-                                        |
-                                   [ outbox ] --> [ forwarder ] --> store
-                                        |
-                                     page, jobs                   opened first, closed last
+    cameras, scene, folders, uploads                      events (HTTP)
+        | offer / accept                                     |      opened last, closed first
+    [ lanes ] --> [ delivery ] --> triggers             [ broker ] --> triggers
+                                      |                      |
+                    redact: decode > detect > redact > GATE  |  route, forward, log ...
+                                      |                      |
+                            [ spool: outbox    and    journal ]
+                                      |
+                              [ forwarder ] --> store              opened first, closed last
 
-Open: outbox -> store -> engine -> path -> web -> sources -> ``READY=1``.
-Close: ``STOPPING=1`` -> sources -> pictures in hand (budget) -> store -> engine -> web -> outbox.
+Open: spool -> store -> engine -> bus -> path -> web -> sources -> ``READY=1``.
+Close: ``STOPPING=1`` -> sources -> pictures and events in hand (budget) -> store -> engine -> web
+-> spool.
 """
 
 from __future__ import annotations
@@ -25,10 +28,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from edge.app_bus import Bus
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
+from edge.bus.journal import SCHEMA as JOURNAL
 from edge.bus.lanes import Lanes
-from edge.bus.pictures import Alone, Pictures
+from edge.bus.pictures import Pictures
 from edge.config.diff import changes
 from edge.config.load import load
 from edge.config.privacy import Policy, SourcePrivacy
@@ -49,10 +54,10 @@ from edge.ops.notify import notify, watchdog_seconds
 from edge.ops.redact_url import without_credentials
 from edge.ops.supervise import Supervisor
 from edge.privacy.gate import PrivacyGate
-from edge.sinks import outbox_sql
 from edge.sinks.folder import FolderStore
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
+from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 from edge.sources.upload import Uploads
 from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
@@ -65,6 +70,8 @@ WAITING = 4
 """Pictures in hand beyond those being worked on: being kept, or next in line."""
 STORE_LIMIT = 300.0
 """Seconds without a try at the store, while parcels wait, after which the box is not alive."""
+BUS_LIMIT = 60.0
+"""Seconds that a delivery may be over its own timeout before the box is not alive."""
 TICK = 1.0
 """Seconds between two looks at the beats, the loop's lag and the service manager."""
 
@@ -153,12 +160,14 @@ class Box:
         self._background: list[asyncio.Task[None]] = []
 
         state = state_directory(config.box)
-        self.spool = Database(state / "spool.db", outbox_sql.SCHEMA, name="spool")
+        self.spool = Database(state / "spool.db", (*OUTBOX, JOURNAL), name="spool")
         self.outbox = Outbox(self.spool, config.outbox, metrics)
-        self.forwarder = Forwarder(self.outbox, build_store(config), config.outbox, metrics)
+        self.store = build_store(config)
+        self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)
         self.engine_choice = choose_engine(config)
         self.holder = EngineHolder(self.engine_choice.open, metrics)
         self.pool = PicturePool(config.detect.workers or os.cpu_count() or 1, config.detect.timeout)
+        self.bus = Bus(self)
         self.lanes = Lanes(metrics)
         self.live = Live()
         self.uploads = Uploads(
@@ -189,6 +198,7 @@ class Box:
             self.pool.close()
             if self.web is not None:
                 await self.web.stop()
+            await self.bus.close()
             await self.forwarder.close()
             await self.outbox.close()
 
@@ -223,7 +233,10 @@ class Box:
 
         start("store", self.doors.keep("store", self.forwarder.run))
         start("engine", self.supervisor.keep("engine", self.holder.run))
-        start("path", self._build_path().run())
+        path = self._build_path()
+        await self.bus.open(self.redact)
+        start("bus", self.bus.broker.run())
+        start("path", path.run())
         self.sources = SourceTable(
             self._build_source,
             offer=self.lanes.offer,
@@ -233,7 +246,7 @@ class Box:
             group=group,
             changed=self._source_changed,
         )
-        web = WebServer(self.config.web, BoxView(self))
+        web = WebServer(self.config.web, BoxView(self), max_event=self.config.bus.max_event)
         log.info("the page is at %s", await web.start())
         self.web = web
         start("uploads", self._pump_uploads())
@@ -253,9 +266,7 @@ class Box:
             policy_for=self.policy_for,
             max_pixels=self.config.detect.max_pixels,
         )
-        self.pictures = Pictures(
-            self.metrics, audience=Alone("redact", self.redact), keeper=self.outbox
-        )
+        self.pictures = Pictures(self.metrics, audience=self.bus.listeners, keeper=self.outbox)
         self.pictures.made += [self.live.show, self.uploads.finished]
         self.delivery = Delivery(
             self.lanes,
@@ -265,6 +276,7 @@ class Box:
             broke=self.holder.broke,
         )
         self.beats.watch("the path", self.delivery.age, 3 * self.config.detect.timeout)
+        self.beats.watch("the bus", self.bus.broker.age, BUS_LIMIT)
         self.beats.watch(
             "the store", self.forwarder.age, STORE_LIMIT + self.config.outbox.retry_max
         )
@@ -318,14 +330,17 @@ class Box:
         try:
             wanted = load(self._path)
         except Fatal as error:
-            log.error("the configuration was not reloaded: %s", error)  # noqa: TRY400
-            self.notices.add(
-                "The configuration has faults; the box goes on with the old one",
-                without_credentials(str(error)),
-            )
+            self._refused(error)
         else:
             await self._apply(wanted)
         notify(READY=1)
+
+    def _refused(self, error: Fatal) -> None:
+        log.error("the configuration was not reloaded: %s", error)
+        self.notices.add(
+            "The configuration has faults; the box goes on with the old one",
+            without_credentials(str(error)),
+        )
 
     async def _apply(self, wanted: Config) -> None:
         different = changes(self.config, wanted)
@@ -333,9 +348,14 @@ class Box:
         if later:
             log.warning("these need a restart: %s", ", ".join(later))
             self.notices.add(f"Changed, but not before a restart: {', '.join(later)}")
+        try:
+            await self.bus.apply(wanted)
+        except Fatal as error:
+            self._refused(error)
+            return
         logs.set_up(wanted.log.level, self.config.log.format)
-        live = {"sources": wanted.sources, "privacy": wanted.privacy, "log": wanted.log}
-        self.config = self.config.model_copy(update=live)
+        live = ("sources", "privacy", "log", "triggers", "handlers")
+        self.config = self.config.model_copy(update={name: getattr(wanted, name) for name in live})
         self._policies = {}
         await self.sources.apply(wanted.sources)
         log.info("configuration reloaded: %d changes", len(different))
@@ -348,6 +368,7 @@ class Box:
         await self.uploads.close()
         await self.lanes.close()
         left = await self.delivery.drain(budget)
+        await self.bus.broker.drain(budget / 2)
         if left:
             log.warning("%d pictures were not finished within %g s", left, budget)
         await self.forwarder.drain(budget / 2)

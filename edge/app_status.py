@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import Counter
 
 from edge import __version__
-from edge.contracts import Jobs, SourceStatus
+from edge.app_bus import BoxTraffic
+from edge.contracts import Intake, Jobs, SourceStatus
 from edge.control.verbs import carry_out
 from edge.ops.metrics import Metrics, counts_by
 from edge.parcel import Parcel
+from edge.traffic import Traffic
 from edge.web import view
 
 if TYPE_CHECKING:
@@ -54,6 +56,15 @@ class BoxView:
         self._box = box
         self._started = datetime.now(UTC)
         self._started_at = time.monotonic()
+        self._traffic = BoxTraffic(box.bus, box.pictures.recent.traces)
+
+    @property
+    def intake(self) -> Intake:
+        return self._box.bus.broker
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._traffic
 
     @property
     def jobs(self) -> Jobs:

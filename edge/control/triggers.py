@@ -1,4 +1,4 @@
-"""Triggers that are set while the box runs: what was sent, checked as the file's would be."""
+"""Triggers that are set while the box runs: what was given is checked as the file's is."""
 
 from __future__ import annotations
 
@@ -9,28 +9,22 @@ from pydantic import ValidationError
 
 from edge.config.bus import TriggerConfig
 from edge.errors import Rejected
+from edge.ops.redact_url import without_credentials
 
 
-def read_trigger(spec: Mapping[str, Any]) -> TriggerConfig:
-    """Return the trigger that ``spec`` describes (plain values, as JSON gives them).
+def parse_trigger(spec: Mapping[str, Any]) -> TriggerConfig:
+    """Read a trigger as Knative writes it.
 
     Raises:
-        Rejected: ``bad_trigger``, with every fault and where it stands. It shows no value: one
-            under a misspelt key may be a secret.
+        Rejected: ``bad_trigger``, with every fault and where it stands.
 
     """
     try:
         return TriggerConfig.model_validate(spec)
     except ValidationError as error:
+        # Without the values: an address may carry a password.
         faults = [
-            f"{_path(found['loc'])}: {found['msg'].removeprefix('Value error, ')}"
-            for found in error.errors(include_url=False, include_input=False, include_context=False)
+            f"{'.'.join(str(part) for part in fault['loc']) or 'the trigger'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
         ]
-    raise Rejected("; ".join(faults), reason="bad_trigger")
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".") or "the trigger"
+        raise Rejected(without_credentials("; ".join(faults)), reason="bad_trigger") from error
