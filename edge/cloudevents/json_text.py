@@ -1,8 +1,8 @@
 """JSON texts by their spans: what is data is found in the text, never parsed and written anew.
 
 The scanner is the one of the standard library; what it takes beyond RFC 8259 (``NaN``, UTF-16) is
-refused here. It calls itself for each level, so depth is bounded before it starts: under Python 3.13
-a thread with a small stack would crash where others raise an error.
+refused here. It calls itself for each level, so depth is bounded before it starts: in Python 3.13 a
+thread with a small stack would crash, where other versions raise an error.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ def test_a_byte_order_mark_is_no_part_of_the_event() -> None:
 
 
 def test_deep_data_is_refused_and_not_a_crash() -> None:
-    for deep in ("[" * 200_000, "[" * 502 + "]" * 502, '{"a":' * 100_000, '["]",' * 500):
+    for deep in ("[" * 200_000, "[" * 502 + "]" * 502, '{"a":' * 100_000, '["]",' * 502):
         with pytest.raises(Malformed, match="nested more than 502 deep"):
             json_format.decode(document(deep))
 
