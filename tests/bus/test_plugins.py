@@ -34,6 +34,34 @@ HANDLER = (
     "class make:\n    def __init__(self, o): pass\n    async def __call__(self, event): pass\n"
 )
 
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "people-counter"
+version = "0.1"
+[project.entry-points."edge.handlers"]
+people-counter = "people_counter:open_counter"
+[tool.setuptools]
+py-modules = ["people_counter"]
+"""
+
+RUN = """
+import asyncio, sys
+sys.path.append(sys.argv[1])
+from edge.bus.plugins import load
+from edge.config.handlers import PluginConfig
+from edge.event import Event
+config = PluginConfig(kind="plugin", entry_point="people-counter", options={"least": 2})
+handler = load(config)
+for people in (b"[1]", b"[1, 2]"):
+    data = b'{"people": ' + people + b"}"
+    event = Event(id="7", source="/a", type="com.example.seen", data=data)
+    made = asyncio.run(handler(event))
+    print(handler.where, made and made.type)
+"""
+
 Install = Callable[..., None]
 
 
@@ -87,20 +115,7 @@ def test_a_package_that_pip_installed_is_found_and_runs(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / "people_counter.py").write_text(textwrap.dedent(COUNTER))
-    (project / "pyproject.toml").write_text(
-        textwrap.dedent("""
-            [build-system]
-            requires = ["setuptools"]
-            build-backend = "setuptools.build_meta"
-            [project]
-            name = "people-counter"
-            version = "0.1"
-            [project.entry-points."edge.handlers"]
-            people-counter = "people_counter:open_counter"
-            [tool.setuptools]
-            py-modules = ["people_counter"]
-        """)
-    )
+    (project / "pyproject.toml").write_text(PROJECT)
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     built = subprocess.run(
@@ -111,22 +126,8 @@ def test_a_package_that_pip_installed_is_found_and_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert built.returncode == 0, built.stderr
-    script = """
-        import asyncio, sys
-        sys.path.append(sys.argv[1])
-        from edge.bus.plugins import load
-        from edge.config.handlers import PluginConfig
-        from edge.event import Event
-        config = PluginConfig(kind="plugin", entry_point="people-counter", options={"least": 2})
-        handler = load(config)
-        for people in (b"[1]", b"[1, 2]"):
-            data = b'{"people": ' + people + b"}"
-            event = Event(id="7", source="/a", type="com.example.seen", data=data)
-            made = asyncio.run(handler(event))
-            print(handler.where, made and made.type)
-    """
     ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(site)],
+        [sys.executable, "-c", RUN, str(site)],
         capture_output=True,
         text=True,
         timeout=60,
