@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
     "filter": ("edge.cli.filter:filter_", "Try filters on events."),
     "route": ("edge.cli.route:route", "Try routing rules on a key."),
+    "spool": ("edge.cli.spool:spool", "Check and repair what the box keeps on its disk."),
     "model": ("edge.cli.model:model", "Fetch, list, import and check models."),
     "version": ("edge.cli.version:version", "Say which version this is."),
 }
