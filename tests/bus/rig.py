@@ -15,7 +15,8 @@ from edge.bus.broker import Broker
 from edge.bus.journal import Journal
 from edge.config.bus import BusConfig, DeliveryConfig, SubscriberConfig, TriggerConfig
 from edge.config.store import OutboxConfig
-from edge.control.triggers import read_trigger
+from edge.control.triggers import parse_trigger
+from edge.errors import EdgeError
 from edge.event import Event, WireEvent
 from edge.ops.database import Database
 from edge.ops.metrics import Metrics
@@ -119,6 +120,12 @@ class Bus:
         return next(one for one in self.broker.triggers() if one.name == name)
 
 
+def answered(error: EdgeError, status: int, answer: bytes = b"") -> EdgeError:
+    """Return the error as one that another system answered with."""
+    error.status, error.answer = status, answer
+    return error
+
+
 def trigger(ref: str = "", **spec: Any) -> TriggerConfig:
     """Return a trigger for one handler; keys as in the file."""
     if ref:
@@ -137,6 +144,30 @@ async def opened(
     outbox: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Bus]:
     """Open a bus on the file ``path``; close it at the end, as the box does when it stops."""
+    bus = _made(path, handlers, config, outbox)
+    broker = bus.broker
+    await bus.outbox.open()
+    await broker.open()
+    await broker.set_triggers(triggers, "config")
+    task = asyncio.create_task(broker.run()) if run else None
+    try:
+        yield bus
+        if task is not None and task.done():
+            await task
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        await broker.close()
+        await bus.outbox.close()
+
+
+def _made(
+    path: Path,
+    handlers: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+    outbox: Mapping[str, Any] | None,
+) -> Bus:
     metrics, settings = Metrics(), BusConfig.model_validate(config or {})
     database = Database(path, [*outbox_sql.SCHEMA, journal_sql.SCHEMA], name="spool")
     keeper = Outbox(database, OutboxConfig.model_validate(outbox or {}), metrics)
@@ -155,19 +186,6 @@ async def opened(
         metrics,
         keeper=keeper,
         make_forward=forward,
-        parse=read_trigger,
+        parse=parse_trigger,
     )
-    await keeper.open()
-    await broker.open()
-    await broker.set_triggers(triggers, "config")
-    task = asyncio.create_task(broker.run()) if run else None
-    try:
-        yield Bus(broker, journal, keeper, metrics, forwards)
-        if task is not None and task.done():
-            await task
-    finally:
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        await broker.close()
-        await keeper.close()
+    return Bus(broker, journal, keeper, metrics, forwards)
