@@ -131,8 +131,7 @@ async def test_ways_and_digests_are_forgotten_in_time(tmp_path: Path) -> None:
 
 
 async def test_no_more_is_remembered_than_configured(tmp_path: Path) -> None:
-    config = {"trace_events": 10, "remember_events": 50}
-    async with journal_at(tmp_path / "j.db", **config) as journal:
+    async with journal_at(tmp_path / "j.db", trace_events=10, remember_events=50) as journal:
         await journal.accept([arrival(n) for n in range(100)])
         await take_all(journal)
         await journal.expire()
