@@ -1,6 +1,6 @@
 """Measure, print a table, write ``build/bench.json``.
 
-python -m tests.bench [abcdef] [--rounds N]
+python -m tests.bench [abcdefgh] [--rounds N]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ JSON = ROOT / "build" / "bench.json"
 
 def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
     """Return what is measured, by letter. (b) comes out of the runs of (a)."""
-    from tests.bench import a_throughput, c_memory, d_cold_start, e_deface, f_camera
+    from tests.bench import a_throughput, c_memory, d_cold_start, e_deface, f_camera, h_dispatch
 
     return {
         "a": lambda inputs: a_throughput.measure(inputs, rounds),
@@ -33,6 +33,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         "d": d_cold_start.measure,
         "e": e_deface.measure,
         "f": f_camera.measure,
+        "h": h_dispatch.measure,
     }
 
 
@@ -56,7 +57,7 @@ def main() -> int:
     """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("letters", nargs="?", default="abcdef", help="which ones, as letters")
+    parser.add_argument("letters", nargs="?", default="abcdefgh", help="which ones, as letters")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of (a) and (b)")
     asked = parser.parse_args()
     here, inputs, rows = machine(), prepare(), []
