@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from edge.bus.broker import Broker
 from edge.bus.journal import Journal
 from edge.bus.listeners import Listeners
 from edge.bus.log_events import LogEvents
+from edge.bus.pictures import Pictures
 from edge.bus.watchers import Watch
 from edge.config import handlers as kinds
 from edge.config.bus import DeliveryConfig, SubscriberConfig, TriggerConfig
@@ -210,17 +211,21 @@ def _sink_of_the_environment() -> Handler | None:
 class BoxTraffic:
     """What people see of the bus and of the outbox's dead. Keeps ``traffic.Traffic``."""
 
-    def __init__(self, bus: Bus, traces: Callable[[str], Sequence[Trace]]) -> None:
-        self._bus, self._of_pictures = bus, traces
+    def __init__(self, bus: Bus, pictures: Pictures) -> None:
+        self._bus, self._pictures = bus, pictures
 
     async def traces(self, event_id: str) -> list[Trace]:
-        return [*await self._bus.journal.traces(event_id), *self._of_pictures(event_id)]
+        return [*await self._bus.journal.traces(event_id), *self._pictures.recent.traces(event_id)]
 
     def watch(self, filters: object = None) -> Watch:
         return self._bus.broker.watch(filters)
 
     def triggers(self) -> list[TriggerStatus]:
-        return self._bus.broker.triggers()
+        done, failed = self._pictures.done, self._pictures.failed
+        return [
+            replace(one, done=one.done + done[one.name], dead=one.dead + failed[one.name])
+            for one in self._bus.broker.triggers()
+        ]
 
     async def put_trigger(self, name: str, spec: Mapping[str, Any]) -> TriggerStatus:
         return await self._bus.broker.put_trigger(name, spec)

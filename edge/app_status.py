@@ -56,7 +56,7 @@ class BoxView:
         self._box = box
         self._started = datetime.now(UTC)
         self._started_at = time.monotonic()
-        self._traffic = BoxTraffic(box.bus, box.pictures.recent.traces)
+        self._traffic = BoxTraffic(box.bus, box.pictures)
 
     @property
     def intake(self) -> Intake:

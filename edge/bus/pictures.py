@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
@@ -107,6 +108,9 @@ class Pictures:
         self.made: list[Callable[[Parcel], None]] = []
         #: why the outbox took nothing the last time, in words; empty where it did
         self.no_room = ""
+        #: pictures that were done and that failed, by trigger
+        self.done: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
         #: the way of the newest pictures
         self.recent = Recent()
         #: the newest turn of each source: who comes later waits for it
@@ -166,7 +170,7 @@ class Pictures:
                 raise failure
         for taker, answer in zip(takers, made, strict=True):
             if isinstance(answer, EdgeError):
-                self._metrics.bus_deliveries.labels(taker.trigger, "failed").inc()
+                self._count(taker.trigger, "failed")
                 log.warning("%s: %s: %s", taker.trigger, event.subject, answer)
         return [None if isinstance(answer, BaseException) else answer for answer in made]
 
@@ -190,6 +194,7 @@ class Pictures:
     async def _keep(
         self, event: Event[Picture], trigger: str, reply: WireEvent | Parcel | None
     ) -> Outcome:
+        self._count(trigger, "done")
         if reply is None:
             return Outcome.DONE
         note, told = self._audience.note_of(event, trigger, reply)
@@ -202,6 +207,10 @@ class Pictures:
             told()
         self.recent.made(event, trigger, reply.id, parcel=isinstance(reply, Parcel))
         return Outcome.DONE if new else Outcome.DUPLICATE
+
+    def _count(self, trigger: str, outcome: str) -> None:
+        self._metrics.bus_deliveries.labels(trigger, outcome).inc()
+        (self.done if outcome == "done" else self.failed)[trigger] += 1
 
     async def _put(self, parcel: Parcel, note: Note | None) -> bool:
         started = time.perf_counter()
