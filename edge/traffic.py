@@ -188,7 +188,9 @@ class Traffic(DeadLetters, Triggers, Protocol):
     def watch(self, filters: object = None) -> AsyncIterator[WireEvent]:
         """Yield what passes the bus from now on; of a raw picture's event only the attributes.
 
-        A slow watcher misses events; it never holds anything up.
+        A slow watcher misses events; it never holds anything up. May be called from any thread:
+        reading the filters may take a moment. Iterate on the loop; ``aclose``, if there is one,
+        ends it.
 
         Raises:
             Rejected: ``bad_filter``.

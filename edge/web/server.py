@@ -51,12 +51,13 @@ class WebServer:
             markup=lambda: {"main": page.main()},
             max_viewers=config.max_viewers,
         )
+        self._events = EventApi(view, self._streams, max_event=max_event)
         parts = (
             page,
             plain,
             live,
             UploadApi(view, config.max_upload),
-            EventApi(view, self._streams, max_event=max_event),
+            self._events,
             TriggerApi(view),
             DeadLetterApi(view),
         )
@@ -97,6 +98,7 @@ class WebServer:
         """End the streams, answer what is under way, and close the port. Twice is once."""
         self._streams.stop()
         await self._runner.cleanup()
+        self._events.close()
 
 
 def _not_there(host: str, port: int, error: OSError) -> Fatal | PartFailed:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import random
+import threading
 from typing import Any
 from urllib.parse import quote
 
@@ -57,6 +58,23 @@ async def test_a_batch_is_taken_in_its_order_and_may_be_empty(site: Site) -> Non
     assert (await post(site, batch, BATCH))[0] == 202
     assert [event.id for event in site.box.traffic.taken] == [str(n) for n in range(50)]
     assert (await post(site, [], BATCH))[0] == 202
+
+
+async def test_what_is_large_is_read_beside_the_loop(site: Site) -> None:
+    def readers() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith("web-decode")]
+
+    assert (await post(site, EVENT, STRUCTURED))[0] == 202
+    assert readers() == []
+    batch = [EVENT | {"id": f"l{number}", "data": "x" * 100} for number in range(1000)]
+    assert (await post(site, batch, BATCH))[0] == 202
+    assert (await post(site, [*batch, 7], BATCH))[0] == 400
+    assert len(site.box.traffic.taken) == 1001
+    assert len(readers()) == 1
+    await site.server.stop()
+    async with asyncio.timeout(5):
+        while readers():  # noqa: ASYNC110 (a thread has no event)
+            await asyncio.sleep(0.01)
 
 
 async def test_the_same_event_twice_is_answered_as_the_first_time(site: Site) -> None:
@@ -178,10 +196,11 @@ async def test_a_batch_may_be_larger_than_an_event_but_not_its_events(open_site:
     site = await open_site(max_event=1000)
     small = [EVENT | {"id": str(n), "data": "x" * 500} for n in range(10)]
     assert (await post(site, small, BATCH))[0] == 202
+    site.box.traffic.max_event = 1000
     mixed = [EVENT | {"id": "a"}, EVENT | {"id": "b", "data": "x" * 1000}]
     status, body, _ = await post(site, mixed, BATCH)
     assert status == 413
-    assert "event 2" in body["error"]["message"]
+    assert "event b" in body["error"]["message"]
     assert len(site.box.traffic.taken) == 10
     large = io.BytesIO(b" " * (events.MOST_BATCH + 1))
     async with site.client.post(site.at("/v1/events"), data=large, headers=BATCH) as answer:

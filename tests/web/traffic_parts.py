@@ -68,6 +68,7 @@ class MemoryBus:
 
     def __init__(self) -> None:
         self.taken: list[WireEvent] = []
+        self.max_event = 2**20
         #: what the next ``accept`` raises
         self.refuses: EdgeError | None = None
         self.kept: list[Letter] = []
@@ -80,6 +81,9 @@ class MemoryBus:
         await asyncio.sleep(0)
         if self.refuses is not None:
             raise self.refuses
+        for event in events:
+            if len(event.data or b"") > self.max_event:
+                raise Rejected(f"event {event.id} is too large", reason="too_large")
         known = {(event.source, event.id) for event in self.taken}
         accepted = []
         for event in events:
@@ -100,7 +104,7 @@ class MemoryBus:
             passages=[passage],
         )
         self.ways.setdefault(event.id, []).append(trace)
-        for queue, passes in self.watchers.items():
+        for queue, passes in list(self.watchers.items()):
             fits = passes is None or passes(Candidate(event.attributes()))
             if fits and not queue.full():
                 queue.put_nowait(event)
