@@ -235,8 +235,8 @@ class Machine(RuleBasedStateMachine):
     def forget(self, trigger: str) -> None:
         self.run(self.journal.forget_trigger(trigger))
         while mine := [(digest, name) for digest, name in self.model.heads if name == trigger]:
-            by_due = min(mine, key=lambda one: self.place(*one))
-            self.model.end(*by_due, "dead")
+            for one in sorted(mine, key=lambda one: self.place(*one)):  # then those behind them
+                self.model.end(*one, "dead")
 
     def place(self, digest: bytes, trigger: str) -> tuple[float, int]:
         wait = self.model.open[digest, trigger]
