@@ -33,7 +33,7 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     missing = [
         key.path
         for key in keys()
-        if not re.search(rf"## `\[{re.escape(key.table)}\]`.*?\| `{key.name}` \|", text, re.DOTALL)
+        if not re.search(rf"## `{re.escape(key.title)}`.*?\| `{key.name}` \|", text, re.DOTALL)
     ]
     assert missing == []
 

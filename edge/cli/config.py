@@ -37,7 +37,9 @@ def config() -> None:
 def validate(*, config: Path | None, no_secrets: bool, as_json: bool) -> None:
     """Read the configuration and name every fault at once."""
     path = config_file(config)
-    loaded = examine(path, secrets=not no_secrets)
+    from edge.app_checks import faults
+
+    loaded = examine(path, secrets=not no_secrets, also=faults)
     doubts = [fault_facts(doubt) for doubt in loaded.doubts]
     if not as_json:
         for doubt in loaded.doubts:
@@ -141,7 +143,21 @@ def _toml(table: Mapping[str, Any], location: Location) -> Iterator[str]:
         yield f"\n[{path_text(location)}]"
     for name, value in plain.items():
         if value is not None:
-            yield f"{path_text((name,))} = {json.dumps(value, ensure_ascii=False)}"
+            yield f"{path_text((name,))} = {_inline(value)}"
     for name, value in table.items():
         if isinstance(value, dict):
             yield from _toml(value, (*location, name))
+
+
+def _inline(value: Any) -> str:
+    """Write a value on one line, tables in lists included."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_inline, value))}]"
+    if isinstance(value, dict):
+        pairs = (
+            f"{path_text((name,))} = {_inline(inner)}"
+            for name, inner in value.items()
+            if inner is not None
+        )
+        return f"{{{', '.join(pairs)}}}"
+    return json.dumps(value, ensure_ascii=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge.app_checks import faults
 from edge.cli.doctor import Finding
 from edge.config.load import config_file, examine
 from edge.config.load_faults import ConfigError
@@ -14,7 +15,7 @@ def read(given: Path | None) -> tuple[Config | None, list[Finding]]:
     """Read the configuration; None where it cannot be used."""
     path = config_file(given)
     try:
-        loaded = examine(path)
+        loaded = examine(path, also=faults)
     except ConfigError as error:
         return None, [Finding.of("config", error)]
     count = len(loaded.config.sources)

@@ -23,6 +23,7 @@ from edge.cli.show import config_option
 def run(*, config: Path | None, demo: Path | None, model: str | None, port: int | None) -> None:
     """Run the appliance until it is told to stop (SIGTERM, Ctrl-C); SIGHUP reloads."""
     from edge.app import demo_config, run_box, with_model
+    from edge.app_checks import faults
     from edge.config.load import config_file, load
     from edge.ops import log as logs
 
@@ -33,7 +34,7 @@ def run(*, config: Path | None, demo: Path | None, model: str | None, port: int 
         settings = demo_config(demo)
     else:
         path = config_file(config)
-        settings = load(path)
+        settings = load(path, also=faults)
     if port is not None:
         settings = settings.model_copy(
             update={"web": settings.web.model_copy(update={"port": port})}

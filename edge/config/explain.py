@@ -16,11 +16,11 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from edge.config.diff import is_live
+from edge.config.diff import LIVE_TABLES, is_live
 from edge.config.explain_types import Shape, words
 from edge.config.root import Config
 from edge.config.section import Section
-from edge.config.units import parse_duration, parse_size
+from edge.config.units import parse_duration, parse_iso_duration, parse_size
 from edge.errors import Rejected
 
 _ANY_NAME = "NAME"
@@ -65,6 +65,13 @@ class Key:
     meaning: str
     #: ``live``, ``source`` (that source is opened anew) or ``restart``
     change: str
+    #: whether there may be several such tables, each written as ``[[table]]``
+    many: bool = False
+
+    @property
+    def title(self) -> str:
+        """The table's heading in a file: ``[sources.NAME]``, ``[[triggers.NAME.subscribers]]``."""
+        return f"[[{self.table}]]" if self.many else f"[{self.table}]"
 
     @property
     def path(self) -> str:
@@ -85,7 +92,7 @@ def explain(wanted: str) -> list[Key]:
 
     """
     every = keys()
-    parts = wanted.strip("[]").split(".")
+    parts = re.sub(r"\[\d*\]", "", wanted).strip("[]").split(".")
     for fits in (_is, _is_below, _ends_with):
         found = [key for key in every if fits(key, parts)]
         if found:
@@ -104,8 +111,7 @@ def reference() -> str:
     lines = [_INTRODUCTION]
     heading = ""
     for key in keys():
-        table = f"[{key.table}]" if key.table else "top of the file"
-        title = f"## `{table}`" + (f' with `kind = "{key.kind}"`' if key.kind else "")
+        title = f"## `{key.title}`" + (f' with `kind = "{key.kind}"`' if key.kind else "")
         if title != heading:
             lines += ["", title, ""] if heading else [title, ""]
             lines += [
@@ -146,17 +152,26 @@ def _keys(section: type[Section], table: str, kind: str) -> Iterator[Key]:
     below = []
     for name, field in section.model_fields.items():
         shape = Shape.of(field.annotation, field.metadata)
-        path = f"{table}.{name}" if table else name
-        if shape.items is not None and shape.items.variants:
-            below += [_variants(shape.items, f"{path}.{_ANY_NAME}")]
-        elif shape.variants:
-            below += [_variants(shape, path)]
-        elif shape.section is not None:
-            below += [_keys(shape.section, path, kind)]
-        else:
+        inside = _inside(shape, f"{table}.{name}" if table else name, kind)
+        if inside is not None:
+            below.append(inside)
+        # a table that may be left out, or stand there several times, has a meaning of its own
+        if inside is None or shape.lists_sections or field.default is None:
             yield _key(table, name, kind, shape, field)
     for more in below:
         yield from more
+
+
+def _inside(shape: Shape, path: str, kind: str) -> Iterator[Key] | None:
+    """Return the keys of the tables that stand under ``path``; None where none do."""
+    items = shape.items
+    if shape.lists_sections and items is not None and items.section is not None:
+        return (replace(key, many=True) for key in _keys(items.section, path, kind))
+    if items is not None and (items.variants or items.section is not None):
+        shape, path = items, f"{path}.{_ANY_NAME}"
+    if shape.variants:
+        return _variants(shape, path)
+    return _keys(shape.section, path, kind) if shape.section is not None else None
 
 
 def _variants(shape: Shape, table: str) -> Iterator[Key]:
@@ -171,8 +186,9 @@ def _variants(shape: Shape, table: str) -> Iterator[Key]:
 
 
 def _key(table: str, name: str, kind: str, shape: Shape, field: FieldInfo) -> Key:
-    change = "live" if is_live(field) else "restart"
-    if change == "restart" and table.startswith("sources."):
+    top = table.partition(".")[0]
+    change = "live" if is_live(field) or top in LIVE_TABLES else "restart"
+    if not is_live(field) and top == "sources":
         change = "source"
     return Key(
         table=table,
@@ -204,6 +220,10 @@ class _Schema(GenerateJsonSchema):
         function: Any = schema["function"]["function"]
         if function is parse_duration:
             return {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|min|m|h|d)\s*$"}
+        if function is parse_iso_duration:
+            part = r"\d+(\.\d+)?"
+            clock = rf"(T(?=\d)({part}H)?({part}M)?({part}S)?)"
+            return {"type": "string", "pattern": rf"^P(?=\d|T\d)({part}W)?({part}D)?{clock}?$"}
         if function is parse_size:
             return {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
         return super().function_before_schema(schema)

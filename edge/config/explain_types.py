@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from edge.config.load_faults import Location
 from edge.config.secret import Secret
 from edge.config.section import Section
-from edge.config.units import parse_duration, parse_size
+from edge.config.units import parse_duration, parse_iso_duration, parse_size
 
 _PLAIN: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "true or false values"),
@@ -25,6 +25,7 @@ _PLAIN: dict[Any, tuple[str, str]] = {
 }
 _PARSED: dict[Any, str] = {
     parse_duration: 'duration ("250ms", "1.5s", "2min")',
+    parse_iso_duration: 'ISO 8601 duration ("PT0.2S", "PT5M", "P1D")',
     parse_size: 'size ("512KiB", "2GB", bytes)',
 }
 
@@ -71,6 +72,12 @@ class Shape:
         return Shape.of(arguments[0]) if get_origin(self.type) in (tuple, list) else None
 
     @property
+    def lists_sections(self) -> bool:
+        """Whether it is a list of tables whose keys are known."""
+        items = self.items
+        return get_origin(self.type) is list and items is not None and items.section is not None
+
+    @property
     def secret(self) -> bool:
         """Whether its value must not be seen."""
         return self.type is Secret
@@ -86,11 +93,18 @@ class Shape:
         return self.items
 
 
-def shape_at(location: Location, top: type[Section]) -> Shape | None:
-    """Return the shape of what belongs at the operator's ``location``; None where nothing does."""
+def shape_at(location: Location, top: type[Section], raw: Any = None) -> Shape | None:
+    """Return the shape of what belongs at the operator's ``location``; None where nothing does.
+
+    Where tables of several kinds have the same key, ``raw`` (what the file says) tells the kind.
+    """
     shape: Shape | None = Shape(top)
     for name in location:
+        if shape is not None and isinstance(raw, dict):
+            kind = shape.variants.get(str(raw.get("kind")))
+            shape = Shape(kind) if kind is not None else shape
         shape = shape.step(name) if shape is not None else None
+        raw = raw.get(name) if isinstance(raw, dict) else None
     return shape
 
 
@@ -130,7 +144,10 @@ def words(shape: Shape) -> str:
 
 def _list_words(shape: Shape, items: Shape) -> str:
     if get_origin(shape.type) is dict:
-        return "table of tables, one a name"
+        if items.type is Any:
+            return "table"
+        tables = items.section is not None or items.variants
+        return "table of tables, one a name" if tables else f"table of {_plural(items)}"
     arguments = get_args(shape.type)
     if len(arguments) == 2 and arguments[1] is not Ellipsis:
         return f"pair of {_plural(items)}"

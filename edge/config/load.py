@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from edge.config.secrets import Secrets, has_reference
 
 __all__ = ["ConfigError", "Fault", "Loaded", "config_file", "examine", "load", "loads"]
 
+Also = Callable[[load_checks.Parts], Iterable[Fault]]
+"""Finds faults that only a room can tell (of filters, for example); ``app_checks`` has it."""
 _SYSTEM_FILE = Path("/etc/edge/edge.toml")
 
 
@@ -34,14 +36,16 @@ class Loaded:
     written: Mapping[str, Any]
 
 
-def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
+def load(
+    path: Path, *, environ: Mapping[str, str] = os.environ, also: Also | None = None
+) -> Config:
     """Read a configuration file.
 
     Raises:
         ConfigError: it cannot be read, or has faults; all of them are named.
 
     """
-    return examine(path, environ=environ).config
+    return examine(path, environ=environ, also=also).config
 
 
 def loads(
@@ -50,6 +54,7 @@ def loads(
     *,
     directory: Path | None = None,
     environ: Mapping[str, str] = os.environ,
+    also: Also | None = None,
 ) -> Config:
     """Read a configuration from text; ``where`` names it in messages.
 
@@ -59,14 +64,24 @@ def loads(
         ConfigError: it has faults; all of them are named.
 
     """
-    return _examine(text, where, Secrets(directory, environ)).config
+    return _examine(text, where, Secrets(directory, environ), also).config
 
 
-def examine(path: Path, *, environ: Mapping[str, str] = os.environ, secrets: bool = True) -> Loaded:
+def examine(
+    path: Path,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    secrets: bool = True,
+    also: Also | None = None,
+) -> Loaded:
     """Read a configuration file and keep what a person may want to know about it.
 
-    Without ``secrets`` every secret is taken to be there: systemd shows credentials to the
-    service alone, and the configuration can be checked by others too.
+    Args:
+        path: the file.
+        environ: where secrets and paths may stand.
+        secrets: False: every secret is taken to be there, since systemd shows credentials to the
+            service alone, and the configuration can be checked by others too.
+        also: looks for more faults.
 
     Raises:
         ConfigError: it cannot be read, or has faults; all of them are named.
@@ -85,7 +100,8 @@ def examine(path: Path, *, environ: Mapping[str, str] = os.environ, secrets: boo
             [Fault(location=(), message=f"cannot be read: {error.strerror}")],
             hint="name the file with --config or $EDGE_CONFIG",
         ) from error
-    return _examine(text, str(path), Secrets(path.resolve().parent, environ, look=secrets))
+    looked_up = Secrets(path.resolve().parent, environ, look=secrets)
+    return _examine(text, str(path), looked_up, also)
 
 
 def config_file(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -100,7 +116,7 @@ def config_file(given: Path | None, environ: Mapping[str, str] = os.environ) -> 
     return _SYSTEM_FILE
 
 
-def _examine(text: str, where: str, secrets: Secrets) -> Loaded:
+def _examine(text: str, where: str, secrets: Secrets, also: Also | None) -> Loaded:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -110,7 +126,7 @@ def _examine(text: str, where: str, secrets: Secrets) -> Loaded:
             [Fault(location=(), message=f"not TOML: {error}")],
             hint="text stands in quotes, a table's name in [brackets]",
         ) from None
-    resolving = _Resolving(secrets)
+    resolving = _Resolving(secrets, raw)
     resolved = resolving.walk(raw, ())
     faults, config = list(resolving.faults), None
     try:
@@ -118,7 +134,8 @@ def _examine(text: str, where: str, secrets: Secrets) -> Loaded:
     except ValidationError as error:
         faults += _translated(error, raw)
     known = {fault.location for fault in faults}
-    between = load_checks.faults(load_checks.parts(resolved), secrets.environ)
+    parts = load_checks.parts(resolved)
+    between = [*load_checks.faults(parts, secrets.environ), *(also(parts) if also else ())]
     faults += [fault for fault in between if fault.location not in known]
     if faults or config is None:
         raise ConfigError(where, _in_file_order(faults, raw)) from None
@@ -131,6 +148,7 @@ class _Resolving:
     """Puts secrets in where a key may hold one."""
 
     secrets: Secrets
+    raw: Mapping[str, Any]
     faults: list[Fault] = field(default_factory=list)
 
     def walk(self, value: Any, location: Location) -> Any:
@@ -143,7 +161,7 @@ class _Resolving:
         return value
 
     def _resolved(self, text: str, location: Location) -> str:
-        shape = shape_at(location, Config)
+        shape = shape_at(location, Config, self.raw)
         if shape is None:
             return text  # no such key: reported where the whole is read
         problem = "expected no secret here: pages and logs show this key's value"

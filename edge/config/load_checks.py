@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from edge.config import load_checks_bus
+from edge.config.bus import BusConfig, TriggerConfig
+from edge.config.handlers import ForwardConfig, HandlerConfig
 from edge.config.load_faults import Fault, Location, show_given
 from edge.config.root import BoxConfig, Config, state_directory
 from edge.config.secrets import has_reference
@@ -21,7 +24,6 @@ from edge.config.web import WebConfig
 
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # what every S3 takes; an address such as 10.0.0.5 is not a name
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]*[a-z0-9]")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -29,6 +31,8 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _RAW_PASSWORD = re.compile(r"[^/]*//[^/?#@:]*:(?!\d*[/?#])[^@]*[/?#][^@]*@")
 _PASSWORD_VALUE = re.compile(r"(pass|pwd)[^=&]*=[^&]", re.IGNORECASE)
 _SOURCE: TypeAdapter[Any] = TypeAdapter(SourceConfig)
+_HANDLER: TypeAdapter[Any] = TypeAdapter(HandlerConfig)
+_TRIGGER = TypeAdapter(TriggerConfig)
 _STORE: TypeAdapter[Any] = TypeAdapter(StoreConfig)
 
 
@@ -36,7 +40,13 @@ _STORE: TypeAdapter[Any] = TypeAdapter(StoreConfig)
 class Parts:
     """Those parts of a configuration that are sound by themselves."""
 
-    names: tuple[str, ...] = ()
+    #: every name in the tables of named parts, the unsound ones too
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    triggers: Mapping[str, TriggerConfig] = field(default_factory=dict)
+    #: triggers of which the file names no subscriber, not even a faulty one
+    unaddressed: tuple[str, ...] = ()
+    handlers: Mapping[str, Any] = field(default_factory=dict)
+    bus: BusConfig | None = None
     sources: Mapping[str, Any] = field(default_factory=dict)
     store: FolderStoreConfig | S3StoreConfig | None = None
     web: WebConfig | None = None
@@ -45,16 +55,33 @@ class Parts:
 
 def parts(raw: Mapping[str, Any]) -> Parts:
     """Read each part by itself, so that a fault in one does not hide those between others."""
-    tables = raw.get("sources")
-    tables = tables if isinstance(tables, dict) else {}
-    sources = {name: _read(_SOURCE, table) for name, table in tables.items()}
+    named = {name: _tables(raw.get(name)) for name in ("sources", "triggers", "handlers")}
     return Parts(
-        names=tuple(tables),
-        sources={name: source for name, source in sources.items() if source is not None},
+        names={name: tuple(tables) for name, tables in named.items()},
+        sources=_sound(_SOURCE, named["sources"]),
+        triggers=_sound(_TRIGGER, named["triggers"]),
+        unaddressed=tuple(
+            name
+            for name, table in named["triggers"].items()
+            if isinstance(table, dict)
+            and table.get("subscriber") is None
+            and not table.get("subscribers")
+        ),
+        handlers=_sound(_HANDLER, named["handlers"]),
+        bus=_read(TypeAdapter(BusConfig), raw.get("bus", {})),
         store=_read(_STORE, raw.get("store")),
         web=_read(TypeAdapter(WebConfig), raw.get("web", {})),
         box=_read(TypeAdapter(BoxConfig), raw.get("box", {})),
     )
+
+
+def _tables(given: object) -> Mapping[str, object]:
+    return given if isinstance(given, dict) else {}
+
+
+def _sound(adapter: TypeAdapter[Any], tables: Mapping[str, object]) -> dict[str, Any]:
+    read = {name: _read(adapter, table) for name, table in tables.items()}
+    return {name: part for name, part in read.items() if part is not None}
 
 
 def _read(adapter: TypeAdapter[Any], value: object) -> Any:
@@ -70,9 +97,13 @@ def _read(adapter: TypeAdapter[Any], value: object) -> Any:
 
 def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
     """Yield what is wrong between the keys of ``given``."""
-    yield from _names(given)
+    yield from load_checks_bus.names(given.names)
+    yield from load_checks_bus.unaddressed(given.unaddressed)
+    known = given.names.get("handlers", ())
+    yield from load_checks_bus.faults(given.bus, given.triggers, given.handlers, known)
     for name, source in given.sources.items():
         yield from _blackout(("sources", name, "privacy", "blackout"), source)
+        yield from _queue(("sources", name, "queue_size"), source)
         if isinstance(source, CameraConfig):
             yield from _camera(("sources", name, "url"), source.url.reveal())
     yield from _folders(given)
@@ -84,13 +115,13 @@ def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
         yield from _state(given.box, environ)
 
 
-def _names(given: Parts) -> Iterator[Fault]:
-    for name in given.names:
-        if not _NAME.fullmatch(name) or name.strip(".") == "":
-            yield Fault(
-                location=("sources", name),
-                message="expected a name of 1 to 64 letters, digits, dots, dashes, underscores",
-            )
+def _queue(location: Location, source: Any) -> Iterator[Fault]:
+    if source.queue == "latest" and source.queue_room > 1:
+        yield Fault(
+            location=location,
+            given=str(source.queue_size),
+            message='expected 1, or another queue: with queue = "latest" the newest alone waits',
+        )
 
 
 def _blackout(location: Location, source: Any) -> Iterator[Fault]:
@@ -223,10 +254,23 @@ def doubts(config: Config, raw: Mapping[str, Any]) -> Iterator[Fault]:
             plain = raw["sources"][name]["url"]
             if _has_password(plain):
                 yield _in_plain_text(("sources", name, "url"), "a password")
+    yield from _plain_handlers(config, raw)
     for section, name in (("store", "secret_key"), ("web", "token")):
         plain = raw.get(section, {}).get(name)
         if plain and not has_reference(plain):
             yield _in_plain_text((section, name), "a secret")
+
+
+def _plain_handlers(config: Config, raw: Mapping[str, Any]) -> Iterator[Fault]:
+    for name, handler in config.handlers.items():
+        plain = raw["handlers"][name]
+        if isinstance(handler, ForwardConfig):
+            if _has_password(plain["uri"]):
+                yield _in_plain_text(("handlers", name, "uri"), "a password")
+            if not all(map(has_reference, plain.get("headers", {}).values())):
+                yield _in_plain_text(("handlers", name, "headers"), "what may be a secret")
+        elif plain.get("api_key") and not has_reference(str(plain["api_key"])):
+            yield _in_plain_text(("handlers", name, "api_key"), "a secret")
 
 
 def _has_password(url: str) -> bool:

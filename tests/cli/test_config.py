@@ -126,3 +126,27 @@ def test_the_reference_is_printed_as_it_is_made(capsys: pytest.CaptureFixture[st
     assert any(key["path"] == "store.bucket" for key in json.loads(capsys.readouterr().out))
     assert main(["config", "reference", "--metrics"]) == 0
     assert "`edge_bugs_total`" in capsys.readouterr().out
+
+
+def test_what_is_shown_of_triggers_and_handlers_can_be_read_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(
+        '[store]\nkind = "folder"\npath = "out"\n[handlers.r]\nkind = "route"\n'
+        'rules = [{subject = "a", set = {x = "1"}}]\n[handlers.f]\nkind = "forward"\n'
+        'uri = "https://u:hidden@h/"\nheaders = {authorization = "hidden"}\n'
+        '[triggers.t]\nsubscribers = [{ref = "r"}, {uri = "http://u:hidden@h/"}]\n'
+        'filters = [{any = [{exact = {type = "x"}}, {cesql = "TRUE"}]}]\n'
+        'delivery = {timeout = "PT1M"}\n'
+    )
+    assert main(["config", "show", "--config", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "hidden" not in shown
+    again = tmp_path / "again.toml"
+    again.write_text(shown.replace('"********"', '"http://h/"'))
+    assert main(["config", "validate", "--config", str(again)]) == 0
+    capsys.readouterr()
+    file.write_text(file.read_text().replace("TRUE", "TRUE AND"))
+    assert main(["config", "validate", "--config", str(file)]) == 3
+    assert "triggers.t.filters[0].any[1].cesql" in capsys.readouterr().err

@@ -53,3 +53,26 @@ def test_another_kind_of_store_needs_a_restart() -> None:
         'secret_key = "b"\n'
     )
     assert changes(config(STORE), config(s3)) == [Change("store", live=False)]
+
+
+def test_triggers_and_handlers_change_live_and_the_bus_does_not() -> None:
+    bus = (
+        '[bus]\nhops = 9\n[handlers.f]\nkind = "forward"\nuri = "http://h/"\nheaders = {a = "1"}\n'
+        '[triggers.t]\nsubscriber.ref = "f"\nfilter = {attributes = {type = "a"}}\n'
+        '[triggers.u]\nsubscriber.ref = "f"\n'
+    )
+    other = bus.replace('a = "1"', 'b = "2"').replace('type = "a"', 'type = "b"')
+    other = other.replace("hops = 9", "hops = 8").replace("triggers.u", "triggers.v")
+    assert changes(config(bus + STORE), config(other + STORE)) == [
+        Change("bus.hops", live=False),
+        Change("triggers.t.filter", live=True),
+        Change("triggers.u", live=True),
+        Change("triggers.v", live=True),
+        Change("handlers.f.headers", live=True),
+    ]
+    plain = bus.replace('headers = {a = "1"}\n', "")
+    assert changes(config(plain + STORE), config(bus + STORE)) == [
+        Change("handlers.f.headers", live=True)
+    ]
+    log = bus.replace('kind = "forward"\nuri = "http://h/"\nheaders = {a = "1"}', 'kind = "log"')
+    assert changes(config(log + STORE), config(bus + STORE)) == [Change("handlers.f", live=True)]

@@ -76,3 +76,42 @@ def test_the_schema_is_json_and_keeps_units_as_text() -> None:
     import socket
 
     assert socket.gethostname() not in text
+
+
+def test_tables_in_tables_in_lists_and_optional_ones_are_explained() -> None:
+    found = {key.path: key for key in keys()}
+    assert found["triggers.NAME.subscribers"].takes == "list of tables"
+    assert found["triggers.NAME.subscribers.weight"].title == "[[triggers.NAME.subscribers]]"
+    assert found["triggers.NAME.delivery.timeout"].takes.startswith("ISO 8601 duration")
+    assert found["triggers.NAME.delivery"].takes == "table"
+    assert found["triggers.NAME.delivery"].default == "none"
+    assert found["triggers.NAME.filters"].change == "live"
+    assert found["bus.delivery.retry"].change == "restart"
+    assert found["handlers.NAME.headers"].takes == "table of secret texts"
+    assert found["handlers.NAME.rules.set"].takes == "table of texts"
+    assert "triggers" not in found
+    (key,) = explain("triggers.tell.subscribers[0].weight")
+    assert key.path == "triggers.NAME.subscribers.weight"
+    assert [key.kind for key in explain("handlers.x.uri")] == ["forward", "annotate"]
+    assert "## `[[triggers.NAME.subscribers]]`" in reference()
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("PT0.2S", True), ("PT5M", True), ("P1D", True), ("P1W", True), ("P1DT2H", True),
+        ("PT", False), ("P", False), ("P1DT", False), ("1s", False), ("P1Y", False),
+    ],
+)  # fmt: skip
+def test_the_schema_takes_what_the_parser_of_iso_durations_takes(text: str, fits: bool) -> None:
+    import re
+
+    from edge.config.units import parse_iso_duration
+
+    pattern = schema()["$defs"]["DeliveryConfig"]["properties"]["timeout"]["pattern"]
+    assert bool(re.search(pattern, text)) == fits
+    if fits:
+        assert parse_iso_duration(text) > 0
+    else:
+        with pytest.raises(ValueError, match="ISO 8601"):
+            parse_iso_duration(text)
