@@ -93,6 +93,8 @@ class Broker:
     async def run(self) -> None:
         """Deliver until cancelled. What is under way then is delivered anew after the next start.
 
+        All triggers are set before: what waits for any other becomes dead letters.
+
         Raises:
             Fatal: ten unforeseen exceptions in a row.
             PartFailed: the journal is damaged.

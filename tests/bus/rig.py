@@ -16,7 +16,7 @@ from edge.bus.journal import Journal
 from edge.config.bus import BusConfig, DeliveryConfig, SubscriberConfig, TriggerConfig
 from edge.config.store import OutboxConfig
 from edge.control.triggers import parse_trigger
-from edge.errors import EdgeError
+from edge.errors import EdgeError, PartFailed
 from edge.event import Event, WireEvent
 from edge.ops.database import Database
 from edge.ops.metrics import Metrics
@@ -104,6 +104,8 @@ class Bus:
     metrics: Metrics
     #: handlers that were made for a ``uri``
     forwards: dict[str, Sink] = field(default_factory=dict)
+    #: of these ``uri`` no handler can be made
+    unmade: set[str] = field(default_factory=set)
 
     async def letters(self, **query: Any) -> list[Letter]:
         return await self.journal.letters(LetterQuery(**query))
@@ -173,8 +175,11 @@ def _made(
     keeper = Outbox(database, OutboxConfig.model_validate(outbox or {}), metrics)
     journal = Journal(database, settings, metrics)
     forwards: dict[str, Sink] = {}
+    unmade: set[str] = set()
 
     def forward(to: SubscriberConfig, delivery: DeliveryConfig, *, replies: bool) -> Sink:
+        if to.uri in unmade:
+            raise PartFailed(f"{to.uri}: no CA file")
         sink = forwards.setdefault(to.uri, Sink(where=to.uri))
         sink.delivery, sink.replies = delivery, replies
         return sink
@@ -188,4 +193,4 @@ def _made(
         make_forward=forward,
         parse=parse_trigger,
     )
-    return Bus(broker, journal, keeper, metrics, forwards)
+    return Bus(broker, journal, keeper, metrics, forwards, unmade)

@@ -206,6 +206,18 @@ async def test_while_nobody_answers_only_one_probe_at_a_time_is_sent(tmp_path: P
         assert trace.passages[0].tries == 0, "nothing was charged with it"
 
 
+async def test_what_waits_for_nobody_grows_old(tmp_path: Path) -> None:
+    sink = Sink(raising(PartFailed("connection refused")))
+    config = {"max_age": "300ms", "delivery": {**FAST, "backoffDelay": "PT1M"}}
+    async with opened(tmp_path / "s.db", {"it": sink}, IT, config=config) as bus:
+        await bus.broker.accept([event(n) for n in range(50)])
+        await until(lambda: bus.status("it").reason == "holding" and not bus.broker.busy)
+        await asyncio.sleep(0.35)
+        await bus.journal.expire()
+        assert await bus.reasons() == {str(n): "max_age" for n in range(50)}
+        await bus.ended()
+
+
 async def test_one_event_that_nobody_answers_does_not_hold_up_the_others(tmp_path: Path) -> None:
     async def answer(given: WireEvent) -> None:
         if given.id == "0":

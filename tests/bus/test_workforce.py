@@ -217,6 +217,53 @@ async def test_a_sink_for_dead_letters_comes_and_goes_with_its_trigger(tmp_path:
         assert (letter.trigger, letter.reason) == ("it/dead", "trigger_removed")
 
 
+async def test_what_dies_after_its_sink_was_taken_away_stays_in_the_box(tmp_path: Path) -> None:
+    go = asyncio.Event()
+
+    async def refuse(_: WireEvent) -> None:
+        await go.wait()
+        raise Rejected("no")
+
+    sink = Sink(refuse)
+    async with opened(tmp_path / "s.db", {"it": sink, "dead": Sink()}, {}) as bus:
+        await bus.broker.put_trigger("it", spec(delivery={"deadLetterSink": {"ref": "dead"}}))
+        await bus.broker.accept([event()])
+        await until(lambda: sink.now == 1)
+        await bus.broker.put_trigger("it", spec())
+        go.set()
+        await bus.ended()
+        assert [one.trigger for one in await bus.letters()] == ["it"]
+
+
+async def test_a_batch_under_way_does_not_wait_for_a_trigger_removed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    sink = Sink()
+    async with opened(tmp_path / "s.db", {"it": sink}, {}, run=False) as bus:
+        await bus.broker.put_trigger("it", spec())
+        taking = asyncio.create_task(bus.broker.accept([event(n) for n in range(3000)]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert await bus.broker.remove_trigger("it")
+        assert {one.seq for one in await taking} == {0}
+        assert bus.journal.stats().events == 0
+
+
+async def test_a_handler_that_could_not_be_made_is_tried_again_with_the_next_change(
+    tmp_path: Path,
+) -> None:
+    uri = "https://there.example/"
+    async with opened(tmp_path / "s.db", {}, {}) as bus:
+        bus.unmade.add(uri)
+        status = await bus.broker.put_trigger("it", {"subscriber": {"uri": uri}})
+        assert (status.ready, status.reason) == (False, "bad_trigger")
+        await bus.broker.accept([event()])
+        bus.unmade.clear()
+        await bus.broker.set_handlers({})
+        await bus.ended()
+        assert bus.forwards[uri].ids == ["1"]
+
+
 async def test_a_handler_made_for_a_uri_is_closed_when_nothing_uses_it(tmp_path: Path) -> None:
     go = asyncio.Event()
 
