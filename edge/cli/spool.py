@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edge.bus import journal_mend
 from edge.bus.journal_sql import SCHEMA as JOURNAL
 from edge.cli.show import answer, config_option, json_option
 from edge.config.load import config_file, examine
@@ -75,6 +76,7 @@ def repair(*, file: Path | None, config: Path | None, dry_run: bool, as_json: bo
 def mend(connection: sqlite3.Connection) -> None:
     """Put right what depends on the rows that are there: the outbox's part, and the bus's."""
     outbox_mend.mend(connection)
+    journal_mend.mend(connection)
 
 
 def _path(file: Path | None, config: Path | None) -> Path:

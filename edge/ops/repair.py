@@ -10,16 +10,19 @@ import fcntl
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.errors import Fatal, PartFailed
-from edge.ops.salvage import Findings, Mend, look, salvage
+from edge.ops.salvage import Findings, look, salvage
 from edge.ops.sqlite_pages import Pages
 
 MOST_MESSAGES = 100
 """Lines of SQLite's own integrity check."""
+Mend = Callable[[sqlite3.Connection], object]
+"""Puts right what depends on which rows are there (sums, heads of queues). Runs in a transaction
+of the fresh file, after all rows are in and its tables are those of the newest version."""
 NEWEST = 1000
 """A format so much newer than this Edge's is a damaged header, not a newer Edge."""
 _TAILS = ("-wal", "-shm")
@@ -98,7 +101,8 @@ def repair(path: Path, schema: Sequence[str], mend: Mend | None = None) -> Findi
     try:
         fresh.unlink(missing_ok=True)
         aside.mkdir(mode=0o700)
-        findings = _salvaged(path, fresh, like, aside, mend)
+        findings = _salvaged(path, fresh, like, aside)
+        _brought_up_to_date(fresh, schema, mend)
         _swap(path, fresh, aside)
     except (OSError, sqlite3.Error) as error:
         fresh.unlink(missing_ok=True)
@@ -131,19 +135,29 @@ def finish(path: Path) -> bool:
     return True
 
 
-def _salvaged(
-    path: Path, fresh: Path, like: sqlite3.Connection, aside: Path, mend: Mend | None
-) -> Findings:
+def _salvaged(path: Path, fresh: Path, like: sqlite3.Connection, aside: Path) -> Findings:
     os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as into:
         into.execute("PRAGMA journal_mode=MEMORY")
         into.execute("PRAGMA synchronous=OFF")  # it counts from the moment when it is swapped in
         like.backup(into)
-        findings = salvage(path, into, aside, mend)
-    _sync(fresh)
+        findings = salvage(path, into, aside)
     for file in aside.iterdir():
         _sync(file)
     return findings
+
+
+def _brought_up_to_date(fresh: Path, schema: Sequence[str], mend: Mend | None) -> None:
+    with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for script in schema[version:]:
+            connection.executescript(script)
+        connection.execute(f"PRAGMA user_version={len(schema)}")
+        if mend is not None:
+            connection.execute("BEGIN IMMEDIATE")
+            mend(connection)
+            connection.execute("COMMIT")
+    _sync(fresh)
 
 
 def _swap(path: Path, fresh: Path, aside: Path) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,6 @@ from edge.ops.sqlite_pages import (
 
 MOST_TOLD = 1000
 """Findings of which each is told (and its bytes kept apart); the rest is only counted."""
-Mend = Callable[[sqlite3.Connection], object]
-"""Puts right what depends on which rows are there (sums, heads of queues). Runs in a transaction
-of the fresh file, after all rows are in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +96,13 @@ class Findings:
         }
 
 
-def salvage(
-    damaged: Path, into: sqlite3.Connection, aside: Path | None = None, mend: Mend | None = None
-) -> Findings:
+def salvage(damaged: Path, into: sqlite3.Connection, aside: Path | None = None) -> Findings:
     """Copy every row that can be read.
 
     Args:
         damaged: the file; it and its write-ahead log are only read.
         into: a fresh file with its tables made; it should not be in WAL mode.
         aside: an empty directory for damaged pages, rows and ``findings.jsonl``.
-        mend: see ``Mend``.
 
     Raises:
         OSError: ``damaged`` cannot be opened, or ``aside`` not be written.
@@ -119,10 +113,6 @@ def salvage(
         work = _Salvage(pages, shapes(into), Fresh(into), aside)
         findings = work.run()
     work.fresh.finish(numbers_known=work.numbers_known)
-    if mend is not None:
-        into.execute("BEGIN IMMEDIATE")
-        mend(into)
-        into.execute("COMMIT")
     return findings
 
 

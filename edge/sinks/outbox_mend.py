@@ -22,7 +22,7 @@ _GONE = """
 
 
 def mend(connection: sqlite3.Connection) -> None:
-    """Count anew, and drop parcels that are known to be dead or delivered. A ``salvage.Mend``."""
+    """Count anew, and drop parcels that are known to be dead or delivered. A ``repair.Mend``."""
     connection.create_function("edge_digest", 1, _digest, deterministic=True)
     connection.execute(_GONE)
     connection.execute(_RECOUNT)
