@@ -35,7 +35,6 @@ class Listeners:
         self._broker, self._journal, self._keep, self._hops = broker, journal, keep, hops
 
     async def takers(self, event: Event[Picture]) -> Sequence[Taker]:
-        self._broker.tell(event)
         takers, others = [], False
         for trigger in self._broker.matching(event):
             handler = trigger.handler(event)
@@ -46,7 +45,9 @@ class Listeners:
         if others:
             # the broker asks the triggers once more, and passes over those that took the picture
             await self._broker.accept([event.carrying(None)])
-        elif not takers:
+            return takers
+        self._broker.tell(event)
+        if not takers:
             raise unwanted(event)
         return takers
 

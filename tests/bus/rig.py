@@ -98,6 +98,7 @@ def raising(*errors: Exception | None) -> Callable[[WireEvent], Awaitable[Reply]
 class Bus:
     """What a test sees of the bus."""
 
+    database: Database
     broker: Broker
     journal: Journal
     outbox: Outbox
@@ -193,4 +194,4 @@ def _made(
         make_forward=forward,
         parse=parse_trigger,
     )
-    return Bus(broker, journal, keeper, metrics, forwards, unmade)
+    return Bus(database, broker, journal, keeper, metrics, forwards, unmade)
