@@ -91,6 +91,8 @@ def _disk_is_full(ledger: Ledger, directory: Path, size: int) -> TryLater | None
 
 def take(ledger: Ledger, entries: Sequence[Entry]) -> list[Accepted]:
     """Write entries; those that were accepted before are left alone."""
+    if not entries:
+        return []
     first, connection = ledger.seq + 1, ledger.connection
     changes = connection.total_changes
     connection.executemany(
@@ -141,7 +143,8 @@ def _write(ledger: Ledger, new: Sequence[tuple[int, Entry]]) -> None:
                 deliveries.append((seq, target.trigger))
     ledger.connection.executemany(sql.ADD_EVENT, events)
     ledger.connection.executemany(sql.ADD_DELIVERY, deliveries)
-    ledger.connection.executemany(sql.ADD_KEYED, keyed)
+    if keyed:
+        ledger.connection.executemany(sql.ADD_KEYED, keyed)
 
 
 def _end_at_once(ledger: Ledger, seq: int, entry: Entry) -> None:

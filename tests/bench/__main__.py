@@ -25,7 +25,15 @@ JSON = ROOT / "build" / "bench.json"
 
 def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
     """Return what is measured, by letter. (b) comes out of the runs of (a)."""
-    from tests.bench import a_throughput, c_memory, d_cold_start, e_deface, f_camera, h_dispatch
+    from tests.bench import (
+        a_throughput,
+        c_memory,
+        d_cold_start,
+        e_deface,
+        f_camera,
+        g_journal,
+        h_dispatch,
+    )
 
     return {
         "a": lambda inputs: a_throughput.measure(inputs, rounds),
@@ -33,6 +41,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         "d": d_cold_start.measure,
         "e": e_deface.measure,
         "f": f_camera.measure,
+        "g": g_journal.measure,
         "h": h_dispatch.measure,
     }
 

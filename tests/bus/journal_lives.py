@@ -87,7 +87,7 @@ def one_life(path: Path, first: int, chance: random.Random) -> list[str]:
     os.close(writer)
     with os.fdopen(reader) as lines:
         answers = [lines.readline()]
-        time.sleep(chance.uniform(0, 0.12))
+        time.sleep(chance.uniform(0, 0.08))
         os.kill(child, signal.SIGKILL)
         answers += list(lines)
     os.waitpid(child, 0)
