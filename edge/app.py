@@ -29,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from edge.app_bus import Bus
+from edge.app_checks import faults
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
 from edge.bus.journal import SCHEMA as JOURNAL
-from edge.bus.lanes import Lanes
+from edge.bus.lanes import LATEST, LanePolicy, Lanes
 from edge.bus.pictures import Pictures
 from edge.config.diff import changes
 from edge.config.load import load
@@ -168,7 +169,7 @@ class Box:
         self.holder = EngineHolder(self.engine_choice.open, metrics)
         self.pool = PicturePool(config.detect.workers or os.cpu_count() or 1, config.detect.timeout)
         self.bus = Bus(self)
-        self.lanes = Lanes(metrics)
+        self.lanes = Lanes(metrics, self._lane_policy)
         self.live = Live()
         self.uploads = Uploads(
             config.jobs, metrics=metrics, origin=self.origin, max_bytes=config.web.max_upload
@@ -216,6 +217,10 @@ class Box:
             special = SourcePrivacy() if config is None else config.privacy
             policy = policies[source] = self.config.privacy.for_source(special)
         return policy
+
+    def _lane_policy(self, source: str) -> LanePolicy:
+        config = self.sources.configs.get(source)
+        return LATEST if config is None else LanePolicy(config.queue, config.queue_room)
 
     def reload(self) -> None:
         """Read the configuration again and apply what can be applied without a restart."""
@@ -328,7 +333,7 @@ class Box:
             return
         notify(RELOADING=1)
         try:
-            wanted = load(self._path)
+            wanted = load(self._path, also=faults)
         except Fatal as error:
             self._refused(error)
         else:
