@@ -207,3 +207,20 @@ async def test_a_reply_outlives_the_way_of_what_it_answers(tmp_path: Path) -> No
         assert await journal.traces("e1") == []
         (trace,) = await journal.traces("er")
         assert (trace.outcome, trace.cause) == ("waiting", "")
+
+
+async def test_one_that_expires_behind_another_lets_nobody_pass(tmp_path: Path) -> None:
+    clock = Clock()
+    soon = {"expirytime": at(clock.now + 60)}
+    async with journal_at(tmp_path / "j.db", clock=clock) as journal:
+        await journal.accept([arrival(n, key="a") for n in (1, 2)])
+        await journal.accept([arrival(3, key="a", extensions=soon)])
+        (first,) = await journal.due("one", 1)
+        await journal.dead(first, None, "", "rejected", "no")
+        (second,) = await journal.due("one", 1)
+        await journal.replay(LetterQuery())
+        clock.now += 61
+        await journal.expire()
+        assert await journal.due("one", 10, {second.seq}) == []
+        await journal.done(second, attempt())
+        assert ids(await take_all(journal)) == ["e1"]
