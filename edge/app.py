@@ -30,9 +30,9 @@ from typing import Any
 
 from edge.app_bus import Bus
 from edge.app_checks import faults
+from edge.app_spool import NAME, SCHEMA, mend
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
-from edge.bus.journal import SCHEMA as JOURNAL
 from edge.bus.lanes import LATEST, LanePolicy, Lanes
 from edge.bus.pictures import Pictures
 from edge.config.diff import changes
@@ -58,7 +58,6 @@ from edge.privacy.gate import PrivacyGate
 from edge.sinks.folder import FolderStore
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
-from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 from edge.sources.upload import Uploads
 from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
@@ -161,7 +160,7 @@ class Box:
         self._background: list[asyncio.Task[None]] = []
 
         state = state_directory(config.box)
-        self.spool = Database(state / "spool.db", (*OUTBOX, JOURNAL), name="spool")
+        self.spool = Database(state / NAME, SCHEMA, name="spool", mend=mend)
         self.outbox = Outbox(self.spool, config.outbox, metrics)
         self.store = build_store(config)
         self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)

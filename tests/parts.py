@@ -14,6 +14,7 @@ from edge.config.store import OutboxConfig
 from edge.errors import PartFailed, Rejected
 from edge.ops.database import Database
 from edge.ops.metrics import Metrics
+from edge.ops.repair import Mend
 from edge.parcel import Parcel
 from edge.sinks.keys import checked
 from edge.sinks.outbox import Outbox
@@ -44,9 +45,11 @@ def outbox_at(
     metrics: Metrics,
     *,
     clock: Callable[[], float] = time.time,
+    mend: Mend | None = None,
 ) -> Outbox:
     """Return an outbox that has a file for itself."""
-    return Outbox(Database(path, SCHEMA, name="outbox"), config, metrics, clock=clock)
+    database = Database(path, SCHEMA, name="outbox", mend=mend)
+    return Outbox(database, config, metrics, clock=clock)
 
 
 async def until(true: Callable[[], bool], seconds: float = 20) -> None:

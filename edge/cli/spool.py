@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from edge.bus import journal_mend
-from edge.bus.journal_sql import SCHEMA as JOURNAL
+from edge.app_spool import NAME, SCHEMA, mend
 from edge.cli.show import answer, config_option, json_option
 from edge.config.load import config_file, examine
 from edge.config.root import state_directory
 from edge.ops import repair as repairing
 from edge.ops.salvage import Findings
-from edge.sinks import outbox_mend
-from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 
-SCHEMA = (*OUTBOX, JOURNAL)
-"""As ``app`` hands it to ``Database``."""
 MOST_SHOWN = 20
 """Findings in words; ``--json`` and the file of the findings have more."""
 
@@ -73,16 +67,10 @@ def repair(*, file: Path | None, config: Path | None, dry_run: bool, as_json: bo
     answer(facts, "\n".join(_words(path, findings, said, sound=sound)), as_json=as_json)
 
 
-def mend(connection: sqlite3.Connection) -> None:
-    """Put right what depends on the rows that are there: the outbox's part, and the bus's."""
-    outbox_mend.mend(connection)
-    journal_mend.mend(connection)
-
-
 def _path(file: Path | None, config: Path | None) -> Path:
     if file is not None:
         return file
-    return state_directory(examine(config_file(config), secrets=False).config.box) / "spool.db"
+    return state_directory(examine(config_file(config), secrets=False).config.box) / NAME
 
 
 def _words(path: Path, findings: Findings, said: list[str], *, sound: bool) -> Iterator[str]:

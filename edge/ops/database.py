@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge.errors import EdgeError, Fatal, PartFailed, TryLater
+from edge.errors import EdgeError, PartFailed, TryLater
+from edge.ops.database_file import DAMAGED, SpoolFile, kind_of
+from edge.ops.repair import Mend
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +27,10 @@ Work = Callable[[sqlite3.Connection], Any]
 """A piece of a transaction. It may run twice (after a rollback), so it changes nothing but rows.
 A refusal is returned as an EdgeError, not raised: raising would undo what shares the commit."""
 
-PAGE_BYTES = 8192
-"""Measured: pictures go in 1.3 times as fast as with 4096, small rows 0.8 times as fast."""
 MOST_A_COMMIT = 512
 """Pieces of work that share one commit at most: bounds how long the first one waits."""
-WAL_BYTES = 8 * 2**20
-"""The write-ahead log is copied back into the file at about this size."""
-CHECK_BYTES = 64 * 2**20
-"""Files up to this size are checked whole at each start (0.3 s); larger ones when suspected."""
 DISK_RETRY_S = 5.0
 """Seconds until a full disk is worth another try."""
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LATER = {
     sqlite3.SQLITE_FULL: "disk_full",
     sqlite3.SQLITE_IOERR: "disk_full",
@@ -47,8 +39,6 @@ _LATER = {
 }
 HURRY_S = 0.1
 """Seconds after which what waits for somebody else's commit gets one of its own."""
-BUSY_WAIT_S = 1.0
-"""Seconds to wait for another program that has locked the file (a person with ``sqlite3``)."""
 
 
 class Database:
@@ -58,6 +48,7 @@ class Database:
         path: the file; missing directories are made with mode 0700, the file with 0600.
         schema: one script a version; ``user_version`` counts those that were run.
         name: what it is called in logs, errors and as its thread's name.
+        mend: run on what could be saved of a damaged file, to put right what depends on the rows.
 
     """
 
@@ -67,11 +58,12 @@ class Database:
         schema: Sequence[str],
         *,
         name: str,
+        mend: Mend | None = None,
     ) -> None:
         self.path = path
         #: called in the thread once it is open and after each commit, to read what others show
         self.after: list[Callable[[sqlite3.Connection], None]] = []
-        self._schema, self._name = schema, name
+        self._name, self._file = name, SpoolFile(path, schema, name, mend)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"edge-{name}")
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         #: what waits for somebody else's commit, and until when
@@ -83,7 +75,6 @@ class Database:
         self._idle.set()
         self._durable = True  # as the file is opened
         self._closed = False
-        self._lock = -1
         self._connection: sqlite3.Connection | None = None
 
     async def open(self) -> None:
@@ -203,7 +194,7 @@ class Database:
         try:
             results = self._together(batch)
         except sqlite3.Error as error:
-            if _kind(error) == sqlite3.SQLITE_BUSY:
+            if kind_of(error) == sqlite3.SQLITE_BUSY:
                 return [self._translated(error)] * len(batch)
             # one of them spoiled the commit: each alone, so that the others are not refused
             results = [self._alone(work) for work in batch]
@@ -236,7 +227,7 @@ class Database:
                 connection.execute("ROLLBACK")
 
     def _translated(self, error: sqlite3.Error) -> EdgeError:
-        kind = _kind(error)
+        kind = kind_of(error)
         if kind in _LATER:
             return TryLater(
                 f"the {self._name} cannot write to its disk ({self.path}): {error}",
@@ -244,11 +235,11 @@ class Database:
                 reason=_LATER[kind],
                 after=DISK_RETRY_S,
             )
-        if kind in _DAMAGED:
-            self._suspicion.touch(mode=0o600)
+        if kind in DAMAGED:
+            self._file.suspect()
             return PartFailed(
                 f"the {self._name} ({self.path}) is damaged: {error}",
-                hint="restart Edge: it sets the file aside and starts a fresh one",
+                hint="restart Edge: it sets the file aside, and goes on with what can be read",
                 reason="damaged",
             )
         raise error
@@ -262,132 +253,16 @@ class Database:
     # -- opening and closing
 
     def _open(self) -> None:
-        if self._connection is not None:
-            return
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._take_lock()
-            self._connection = self._connected()
-        except OSError as error:
-            raise PartFailed(
-                f"the {self._name} ({self.path}) cannot be opened: {error.strerror}",
-                hint="the directory must exist and be writable for the user that runs Edge",
-            ) from error
-        except sqlite3.Error as error:
-            raise PartFailed(
-                f"the {self._name} ({self.path}) cannot be opened: {error}",
-                hint="is its disk full or read-only?",
-            ) from error
-        finally:
-            if self._connection is None:
-                self._close()
-
-    def _take_lock(self) -> None:
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise Fatal(
-                f"the {self._name} ({self.path}) is in use by another process",
-                hint="is Edge running already? Stop it, or give this one its own box.state",
-                reason="in_use",
-            ) from error
-        self._lock = lock
-
-    def _connected(self) -> sqlite3.Connection:
-        """Return a sound connection; a damaged file is set aside, and a fresh one made."""
-        try:
-            return self._prepared()
-        except sqlite3.DatabaseError as error:
-            if _kind(error) not in _DAMAGED:
-                raise
-            self._set_aside(error)
-        return self._prepared()
-
-    def _prepared(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        sync_directory(self.path.parent)
-        with contextlib.ExitStack() as unless_sound:
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_WAIT_S, isolation_level=None, cached_statements=64
-            )
-            unless_sound.callback(connection.close)
-            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA secure_delete=OFF")  # Debian: ON, which writes all twice
-            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_BYTES // PAGE_BYTES}")
-            connection.execute(f"PRAGMA journal_size_limit={2 * WAL_BYTES}")
-            self._check(connection)
-            self._migrate(connection)
-            self._look(connection)
-            unless_sound.pop_all()
-            return connection
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        # A check reads every page: seconds for gigabytes. Large files wait for a suspicion.
-        suspicion = self._suspicion
-        if self.path.stat().st_size > CHECK_BYTES and not suspicion.exists():
-            return
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            error = sqlite3.DatabaseError(verdict)
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
-        suspicion.unlink(missing_ok=True)
-
-    @property
-    def _suspicion(self) -> Path:
-        return Path(f"{self.path}.suspect")
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(self._schema):
-            raise Fatal(
-                f"the {self._name} ({self.path}) was written by a newer Edge (format {version}, "
-                f"this one knows {len(self._schema)})",
-                hint="install the newer Edge again, or move the file away",
-                reason="newer_format",
-            )
-        for number in range(version, len(self._schema)):
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {self._schema[number]} PRAGMA user_version={number + 1}; COMMIT;"
-            )
-
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        mark = f".damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-        for tail in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{self.path}{tail}").rename(f"{self.path}{mark}{tail}")
-        self._suspicion.unlink(missing_ok=True)
-        sync_directory(self.path.parent)
-        log.error(
-            "the %s was damaged (%s); it is kept as %s, and a fresh one begins",
-            self._name,
-            error,
-            f"{self.path.name}{mark}",
-        )
+        if self._connection is None:
+            self._file.lock()
+            try:
+                self._connection = self._file.connection(self._look)
+            finally:
+                if self._connection is None:
+                    self._file.unlock()
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-
-def _kind(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def sync_directory(directory: Path) -> None:
-    """Make names in ``directory`` survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        self._file.unlock()

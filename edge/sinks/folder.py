@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from edge.config.store import FolderStoreConfig
 from edge.errors import PartFailed, Rejected
-from edge.ops.database import sync_directory
+from edge.ops.database_file import sync_directory
 from edge.parcel import Parcel
 from edge.sinks.keys import MOST_READ_BYTES, checked, gone, message_name, too_large
 

@@ -28,7 +28,8 @@ from typing import Any
 from edge.config.store import OutboxConfig
 from edge.contracts import Note
 from edge.errors import EdgeError, TryLater
-from edge.ops.database import DISK_RETRY_S, PAGE_BYTES, Database
+from edge.ops.database import DISK_RETRY_S, Database
+from edge.ops.database_file import PAGE_BYTES
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sinks import outbox_sql as sql

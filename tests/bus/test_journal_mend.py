@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.bus.journal import SCHEMA
 from edge.bus.journal_mend import NOBODY, REASON, mend
-from edge.ops.database import PAGE_BYTES
+from edge.ops.database_file import PAGE_BYTES
 from edge.ops.repair import check, repair
 from edge.traffic import LetterQuery
 from tests.bus.parts_journal import arrival, attempt, ids, journal_at, take_all

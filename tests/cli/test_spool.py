@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.app_spool import SCHEMA
 from edge.cli.main import main
-from edge.cli.spool import SCHEMA
 from edge.config.store import OutboxConfig
-from edge.ops.database import PAGE_BYTES, Database
+from edge.ops.database import Database
+from edge.ops.database_file import PAGE_BYTES
 from edge.ops.metrics import Metrics
 from edge.sinks.outbox import Outbox
 from tests.parts import make_parcel

@@ -17,16 +17,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.app_spool import mend
 from edge.bus.journal_sql import SCHEMA as JOURNAL
-from edge.cli.spool import mend
 from edge.config.store import OutboxConfig
 from edge.errors import Fatal, PartFailed
 from edge.ops import repair as repairing
-from edge.ops.database import PAGE_BYTES
+from edge.ops.database import Database
+from edge.ops.database_file import PAGE_BYTES
 from edge.ops.metrics import Metrics
 from edge.ops.repair import check, finish, locked, repair
 from edge.ops.salvage import Findings, look
 from edge.ops.sqlite_pages import TABLE_LEAF, Pages, record
+from edge.sinks.outbox import Outbox
 from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 from tests.parts import make_parcel, outbox_at
 from tests.places import ROOT
@@ -298,8 +300,7 @@ def test_a_log_that_is_damaged_counts_up_to_the_damage(tmp_path: Path) -> None:
 
 def test_a_box_that_runs_keeps_its_file_for_itself(spool: Path) -> None:
     async def run() -> None:
-        box = outbox_at(spool, OutboxConfig(), Metrics())
-        box._database._schema = SCHEMA
+        box = Outbox(Database(spool, SCHEMA, name="spool"), OutboxConfig(), Metrics())
         await box.open()
         with pytest.raises(PartFailed) as refused, locked(spool):
             pass

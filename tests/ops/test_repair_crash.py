@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge.ops.database import PAGE_BYTES
+from edge.ops.database_file import PAGE_BYTES
 from edge.ops.repair import check, repair
 from edge.sinks.outbox_mend import mend
 from edge.sinks.outbox_sql import SCHEMA

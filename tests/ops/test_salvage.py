@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.ops.database import PAGE_BYTES
+from edge.ops.database_file import PAGE_BYTES
 from edge.ops.repair import repair
 from edge.ops.salvage import look
 from edge.ops.sqlite_pages import Damaged, record

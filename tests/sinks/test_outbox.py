@@ -13,9 +13,10 @@ import pytest
 
 from edge.config.store import OutboxConfig
 from edge.errors import Fatal, PartFailed, TryLater
-from edge.ops.database import CHECK_BYTES, WAL_BYTES
+from edge.ops.database_file import CHECK_BYTES, WAL_BYTES
 from edge.ops.metrics import Metrics
 from edge.sinks.outbox import Outbox, Waiting
+from edge.sinks.outbox_mend import mend
 from tests.parts import make_parcel, outbox_at
 from tests.sinks.conftest import DAY, Clock
 
@@ -304,9 +305,9 @@ def set_aside(directory: Path) -> list[Path]:
     return list(directory.glob("*.damaged-*"))
 
 
-@pytest.mark.parametrize("where", ["header", "middle", "cut"])
-async def test_a_damaged_outbox_is_set_aside_and_a_fresh_one_begins(
-    tmp_path: Path, metrics: Metrics, where: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("where", "kept"), [("header", 300), ("middle", 60), ("cut", 60)])
+async def test_a_damaged_outbox_is_set_aside_and_what_can_be_read_of_it_goes_on(
+    tmp_path: Path, metrics: Metrics, where: str, kept: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "o.db"
     box = outbox_at(path, OutboxConfig(), metrics)
@@ -322,14 +323,31 @@ async def test_a_damaged_outbox_is_set_aside_and_a_fresh_one_begins(
         del content[len(content) // 2 :]
     path.write_bytes(content)
 
-    again = outbox_at(path, OutboxConfig(), metrics)
+    again = outbox_at(path, OutboxConfig(), metrics, mend=mend)
     await again.open()
-    assert await again.put(make_parcel(1))
-    assert again.stats().waiting == 1
+    assert kept <= again.stats().waiting <= 300
+    assert not await again.put(make_parcel(1))
+    assert await again.put(make_parcel(301))
     await again.close()
     (aside,) = set_aside(tmp_path)
-    assert aside.read_bytes() == content
+    assert (aside / "o.db").read_bytes() == content
     assert "damaged" in caplog.text
+
+
+async def test_a_repair_that_never_came_back_is_not_tried_again(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    path = tmp_path / "o.db"
+    path.write_bytes(b"\xa5" * 100_000)
+    (tmp_path / "o.db.repairing").touch()
+    box = outbox_at(path, OutboxConfig(), metrics)
+    await box.open()
+    assert await box.put(make_parcel(1))
+    assert box.stats().waiting == 1
+    await box.close()
+    (aside,) = set_aside(tmp_path)
+    assert aside.is_file()
+    assert not (tmp_path / "o.db.repairing").exists()
 
 
 async def test_damage_in_a_large_outbox_is_found_when_it_is_met_and_mended_by_a_restart(
@@ -352,25 +370,12 @@ async def test_damage_in_a_large_outbox_is_found_when_it_is_met_and_mended_by_a_
     with pytest.raises(PartFailed, match="damaged"):
         await read_all(box)
     await box.close()
-    box = outbox_at(path, OutboxConfig(), metrics)
+    box = outbox_at(path, OutboxConfig(), metrics, mend=mend)
     await box.open()
-    assert await box.put(make_parcel(1))
+    assert box.stats().waiting  # those that were read were delivered
+    assert await box.put(make_parcel(71))
     await box.close()
     assert set_aside(tmp_path)
-
-
-async def test_what_belongs_to_a_parcel_is_kept_with_it_or_not_at_all(
-    tmp_path: Path, metrics: Metrics
-) -> None:
-    box = outbox_at(tmp_path / "o.db", OutboxConfig(max_bytes=400), metrics)
-    await box.open()
-    noted: list[str] = []
-    assert await box.put(make_parcel(1), lambda _: noted.append("new"))
-    assert not await box.put(make_parcel(1), lambda _: noted.append("known"))
-    with pytest.raises(TryLater):
-        await box.put(make_parcel(2), lambda _: noted.append("no room"))
-    assert noted == ["new", "known"]
-    await box.close()
 
 
 async def test_a_picture_that_waits_is_found_by_its_key_until_it_is_delivered(

@@ -1,11 +1,14 @@
-"""The note that a parcel is delivered waits for another's commit, and for no longer than that."""
+"""Notes: a delivery's waits for another's commit; what belongs to a parcel is kept with it."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from edge.config.store import OutboxConfig
+from edge.errors import TryLater
 from edge.ops.database import HURRY_S
 from edge.ops.metrics import Metrics
 from edge.sinks.outbox import Outbox
@@ -62,3 +65,17 @@ async def test_a_waiting_note_is_written_when_the_outbox_closes(
     await again.open()
     assert again.stats().waiting == 0
     await again.close()
+
+
+async def test_what_belongs_to_a_parcel_is_kept_with_it_or_not_at_all(
+    tmp_path: Path, metrics: Metrics
+) -> None:
+    box = outbox_at(tmp_path / "o.db", OutboxConfig(max_bytes=400), metrics)
+    await box.open()
+    noted: list[str] = []
+    assert await box.put(make_parcel(1), lambda _: noted.append("new"))
+    assert not await box.put(make_parcel(1), lambda _: noted.append("known"))
+    with pytest.raises(TryLater):
+        await box.put(make_parcel(2), lambda _: noted.append("no room"))
+    assert noted == ["new", "known"]
+    await box.close()
