@@ -1,6 +1,6 @@
 """Measure, print a table, write ``build/bench.json``.
 
-python -m tests.bench [abcdefgh] [--rounds N]
+python -m tests.bench [abcdefghi] [--rounds N]
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         f_camera,
         g_journal,
         h_dispatch,
+        i_burst,
     )
 
     return {
@@ -43,6 +44,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         "f": f_camera.measure,
         "g": g_journal.measure,
         "h": h_dispatch.measure,
+        "i": i_burst.measure,
     }
 
 
@@ -66,7 +68,7 @@ def main() -> int:
     """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("letters", nargs="?", default="abcdefgh", help="which ones, as letters")
+    parser.add_argument("letters", nargs="?", default="abcdefghi", help="which ones, as letters")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of (a) and (b)")
     asked = parser.parse_args()
     here, inputs, rows = machine(), prepare(), []

@@ -16,7 +16,7 @@ class Row:
     ``kept`` says whether the goal is met; None where there is no goal, or nothing was measured.
     """
 
-    #: a to f, as in the issue
+    #: its letter
     part: str
     what: str
     #: None where it could not be measured; ``note`` says why
