@@ -58,14 +58,30 @@ class Event(Generic[T]):
     extensions: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
 
     def __post_init__(self) -> None:
-        empty = [name for name in ("id", "source", "type") if not getattr(self, name)]
-        if empty:
+        if not (self.id and self.source and self.type):
+            empty = [name for name in ("id", "source", "type") if not getattr(self, name)]
             raise ValueError(f"an event needs {', '.join(empty)}: got nothing")
 
     def attributes(self) -> dict[str, Value]:
         """Return every attribute that it has by its CloudEvents name, extensions last."""
-        named = {name: getattr(self, name) for name in NAMED}
-        return {name: value for name, value in named.items() if value} | dict(self.extensions)
+        found: dict[str, Value] = {
+            "specversion": self.specversion,
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+        }
+        # one by one: this is asked for each event of the bus
+        if self.subject:
+            found["subject"] = self.subject
+        if self.time:
+            found["time"] = self.time
+        if self.datacontenttype:
+            found["datacontenttype"] = self.datacontenttype
+        if self.dataschema:
+            found["dataschema"] = self.dataschema
+        if self.extensions:
+            found.update(self.extensions)
+        return found
 
     def carrying(self, data: U) -> Event[U]:
         """Return the same event with other data."""
