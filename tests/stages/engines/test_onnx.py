@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,26 @@ def test_a_foreign_broken_or_missing_file_is_named_with_what_to_do(
 
 def test_a_closed_engine_fails_and_does_not_answer(tmp_path: Path) -> None:
     engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
+    engine.close()
+    with pytest.raises(PartFailed, match="closed"):
+        engine.infer(tiny.picture(), [None])
+
+
+@pytest.mark.parametrize("larger_than", [0, 2**30])
+def test_workers_get_the_same_answers_with_a_session_each_and_with_one_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, larger_than: int
+) -> None:
+    monkeypatch.setattr("edge.stages.engines.onnx.SHARED_BYTES", larger_than)
+    engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
+    begun = threading.Barrier(3)
+
+    def work() -> list[int]:
+        begun.wait(5)
+        return [len(engine.infer(tiny.picture(255 * (n % 2)), [None])[0]) for n in range(50)]
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(work) for _ in range(3)]
+    assert [answer.result() for answer in answers] == [[0, 1] * 25] * 3
     engine.close()
     with pytest.raises(PartFailed, match="closed"):
         engine.infer(tiny.picture(), [None])
