@@ -141,6 +141,11 @@ class BoxProcess:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
+    def reload(self) -> None:
+        """SIGHUP."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def close(self) -> None:
         """End it whatever it does."""
         if self.process is not None and self.process.poll() is None:
