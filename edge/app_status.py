@@ -125,6 +125,10 @@ class BoxView:
         trouble = self._box.pictures.no_room
         if trouble:
             reasons.append(view.Reason(text=trouble, hint="free some space"))
+        for trigger in self._traffic.triggers():
+            if trigger.reason not in ("", "disabled"):
+                text = f"trigger {trigger.name}: {trigger.message}; {trigger.waiting} events wait"
+                reasons.append(view.Reason(text=text, hint=f"edge trigger show {trigger.name}"))
         return view.Overall(state="degraded" if reasons else "ok", reasons=reasons)
 
     def _safe(self) -> view.Safe:
@@ -176,6 +180,7 @@ class BoxView:
 
     def _sending(self) -> view.Sending:
         box, door, stats = self._box, self._box.forwarder.status(), self._box.outbox.stats()
+        events = box.bus.journal.stats()
         where, last = door["store"], door["last_success"]
         return view.Sending(
             store=" ".join(str(value) for value in where.values()),
@@ -187,6 +192,8 @@ class BoxView:
             last_success=None if last is None else _iso(datetime.fromtimestamp(last, UTC)),
             stored=counts_by(box.metrics.parcels_stored, "").get("", 0),
             dead=stats.dead,
+            events=events.events,
+            letters=events.letters,
             reason=door["reason"],
             hint=door["hint"],
         )

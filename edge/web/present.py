@@ -199,4 +199,8 @@ def _sending(status: BoxStatus) -> list[tuple[str, str]]:
     ]
     if sending["dead"]:
         facts.append(("Refused by the store", count(sending["dead"])))
+    if sending["events"]:
+        facts.append(("Events waiting", count(sending["events"])))
+    if sending["letters"]:
+        facts.append(("Dead letters", count(sending["letters"])))
     return facts

@@ -108,6 +108,9 @@ class Sending(TypedDict):
     dead: int
     reason: str
     hint: str
+    #: events that wait for a trigger's subscriber, and dead letters of events
+    events: int
+    letters: int
 
 
 class Box(TypedDict):

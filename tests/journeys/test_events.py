@@ -76,6 +76,10 @@ def test_results_reach_a_sink_that_the_environment_names_though_it_is_shut_and_t
     box = make_box(SCENE + store_in(store))
     box.start(K_SINK=sink.url, K_CE_OVERRIDES='{"extensions": {"site": "north"}}')
     until("results wait", lambda: waiting(box) > 5)
+    status = box.status()
+    assert status["sending"]["events"] > 5
+    assert "edge trigger show k_sink" in {one["hint"] for one in status["overall"]["reasons"]}
+    assert b"Events waiting" in box.get("/")[1]
     box.kill()
     sink.open()
     box.start(K_SINK=sink.url)

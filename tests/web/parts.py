@@ -122,6 +122,8 @@ def _sending_well() -> Sending:
         "last_success": NOW.isoformat(),
         "stored": 24690,
         "dead": 0,
+        "events": 0,
+        "letters": 0,
         "reason": "",
         "hint": "",
     }
