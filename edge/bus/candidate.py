@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from edge.cloudevents.media_type import is_json
 from edge.errors import Rejected
 from edge.event import Event
 
@@ -65,7 +66,6 @@ def canonical_text(value: object) -> str:
 
 
 _NAME = re.compile(r"[a-z0-9]+")
-_JSON_TYPE = re.compile(r"[^/;]+/(?:[^/;]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 
 
 def candidate_of(event: object) -> Candidate:
@@ -88,7 +88,7 @@ def candidate_of(event: object) -> Candidate:
     if event.get("data") is not None and event.get("data_base64") is not None:
         raise Rejected("an event has data or data_base64, got both")
     kind = attributes.get("datacontenttype")
-    if kind is not None and not _JSON_TYPE.fullmatch(str(kind)):
+    if kind is not None and not is_json(str(kind)):
         return Candidate(attributes)
     if event.get("data_base64") is not None:
         parsed = _parsed(event["data_base64"])
@@ -106,7 +106,7 @@ def candidate_of_event(event: Event[Any]) -> Candidate:
     if not isinstance(body, bytes):
         return Candidate(attributes)
     kind = event.datacontenttype
-    if kind and kind != "application/json" and not _JSON_TYPE.fullmatch(kind):
+    if kind and kind != "application/json" and not is_json(kind):
         return Candidate(attributes)
     return Candidate(attributes, lambda: _json(body))
 

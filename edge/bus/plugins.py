@@ -30,8 +30,8 @@ And in the configuration::
 What it gets is an ``edge.event.Event``: attributes, and ``data`` as bytes, or None. It may run
 again with the same event. It shares the loop with everything else, so it awaits and never blocks.
 It says how it failed with ``edge.errors``: ``Rejected`` (this event, never), ``TryLater`` (not
-now), ``PartFailed`` (nobody answered). An ``OSError`` counts as PartFailed, and other errors of
-Python as Rejected. A class may take the function's place: its objects are what is called, and
+now), ``PartFailed`` (nobody answered). An ``OSError`` counts as PartFailed, and every other
+exception as Rejected. A class may take the function's place: its objects are what is called, and
 where one has ``async def close(self)``, that is called at the end.
 
 A plugin never sees a raw picture, and makes no parcel: it is not part of the privacy gate.
@@ -52,25 +52,6 @@ from edge.errors import EdgeError, Fatal, PartFailed, Rejected
 from edge.event import Event, WireEvent
 
 GROUP: Final = "edge.handlers"
-
-_BROKEN: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    ReferenceError,
-    RuntimeError,
-    SyntaxError,
-    SystemError,
-    TypeError,
-    ValueError,
-)
-"""What code raises that is wrong. A kind of its own comes through: the worker sees to that."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +77,7 @@ def load(config: PluginConfig, where: str = "") -> Plugin:
         made = entry.load()(MappingProxyType(config.options))
     except EdgeError:
         raise
-    except (*_BROKEN, OSError, SystemExit) as error:
+    except (Exception, SystemExit) as error:
         raise Fatal(
             f"{called} cannot be used: {type(error).__name__}: {error}",
             hint="install the plugin anew, or look at its options: "
@@ -197,7 +178,7 @@ class Plugin:
             raise
         except OSError as error:
             raise PartFailed(self._failed(error), reason="plugin_failed") from error
-        except _BROKEN as error:
+        except Exception as error:  # somebody else's code may raise anything
             _log.exception("%s failed", self._called)
             raise Rejected(self._failed(error), reason="plugin_failed") from error
         if answer is None:
@@ -217,7 +198,7 @@ class Plugin:
             return
         try:
             await close()
-        except (*_BROKEN, OSError, EdgeError):
+        except Exception:  # noqa: BLE001 (code of others)
             _log.exception("%s failed to close", self._called)
 
     def _failed(self, error: Exception) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.errors import EdgeError, Fatal, PartFailed
-from edge.ops.repair import Mend, finish, repair
+from edge.ops.repair import MARK, Mend, finish, repair, stamp
 
 log = logging.getLogger(__name__)
 
@@ -169,9 +169,7 @@ class SpoolFile:
             return
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            error = sqlite3.DatabaseError(verdict)
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
+            raise damaged(verdict)
         suspicion.unlink(missing_ok=True)
 
     @property
@@ -179,7 +177,12 @@ class SpoolFile:
         return Path(f"{self.path}.suspect")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        ((version,), (mark,)) = (
+            connection.execute(f"PRAGMA {fact}").fetchone()
+            for fact in ("user_version", "application_id")
+        )
+        if mark != (MARK + version if version else 0):
+            raise damaged(f"format {version} and application_id {mark:#x} do not agree")
         if version > len(self._schema):
             raise Fatal(
                 f"the {self._name} ({self.path}) was written by a newer Edge (format {version}, "
@@ -187,10 +190,8 @@ class SpoolFile:
                 hint="install the newer Edge again, or move the file away",
                 reason="newer_format",
             )
-        for number in range(version, len(self._schema)):
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {self._schema[number]} PRAGMA user_version={number + 1}; COMMIT;"
-            )
+        for number, script in enumerate(self._schema[version:], version + 1):
+            connection.executescript(f"BEGIN IMMEDIATE; {script} {stamp(number)} COMMIT;")
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
         mark = f".damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
@@ -212,6 +213,13 @@ def kind_of(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
+
+
+def damaged(what: str) -> sqlite3.DatabaseError:
+    """Return the error that SQLite raises for a damaged file."""
+    error = sqlite3.DatabaseError(what)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def sync_directory(directory: Path) -> None:

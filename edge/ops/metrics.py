@@ -70,7 +70,7 @@ class Metrics:
     def _add_times(self, registry: CollectorRegistry) -> None:
         self.stage_seconds = Histogram(
             "edge_stage_seconds",
-            "Time of one picture in one stage: decode, detect, redact, encode, keep.",
+            "Time of one picture in one stage: decode, detect, redact, encode, classify, keep.",
             ["stage"],
             buckets=_STAGE_BUCKETS,
             registry=registry,

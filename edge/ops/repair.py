@@ -23,8 +23,9 @@ MOST_MESSAGES = 100
 Mend = Callable[[sqlite3.Connection], object]
 """Puts right what depends on which rows are there (sums, heads of queues). Runs in a transaction
 of the fresh file, after all rows are in and its tables are those of the newest version."""
-NEWEST = 1000
-"""A format so much newer than this Edge's is a damaged header, not a newer Edge."""
+MARK = 0x45444700
+"""``application_id`` of a file is this and its format (``user_version``): two places of the header
+that agree are believed, one alone may be damaged."""
 _TAILS = ("-wal", "-shm")
 
 
@@ -152,7 +153,7 @@ def _brought_up_to_date(fresh: Path, schema: Sequence[str], mend: Mend | None) -
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         for script in schema[version:]:
             connection.executescript(script)
-        connection.execute(f"PRAGMA user_version={len(schema)}")
+        connection.executescript(stamp(len(schema)))
         if mend is not None:
             connection.execute("BEGIN IMMEDIATE")
             mend(connection)
@@ -196,24 +197,29 @@ def _like(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     """Return an empty file in memory with the tables that ``path`` should have."""
     try:
         with Pages(path) as pages:
-            version = pages.user_version if pages.sound_header else len(schema)
-            size = pages.size
+            version, mark, size = pages.user_version, pages.application_id, pages.size
     except OSError as error:
         raise _unreadable(path, error) from error
-    if len(schema) < version <= len(schema) + NEWEST:
+    sound = mark == MARK + version
+    if sound and version > len(schema):
         raise Fatal(
             f"{path} was written by a newer Edge (format {version}, this one knows {len(schema)})",
             hint="install the newer Edge again",
             reason="newer_format",
         )
-    if not 1 <= version <= len(schema):
-        version = len(schema)  # the header is damaged
+    if not sound or version < 1:
+        version = len(schema)
     like = sqlite3.connect(":memory:", isolation_level=None)
     like.execute(f"PRAGMA page_size={size}")
     for script in schema[:version]:
         like.executescript(script)
-    like.execute(f"PRAGMA user_version={version}")
+    like.executescript(stamp(version))
     return like
+
+
+def stamp(version: int) -> str:
+    """Return what writes the format of a file into its header."""
+    return f"PRAGMA user_version={version}; PRAGMA application_id={MARK + version};"
 
 
 def _integrity(path: Path) -> list[str]:

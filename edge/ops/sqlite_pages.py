@@ -82,6 +82,7 @@ class Pages:
         # a header may keep bytes of each page for others; Edge's files never do
         self.usable = self.size
         self.user_version = int.from_bytes(header[60:64]) if self.sound_header else 0
+        self.application_id = int.from_bytes(header[68:72]) if self.sound_header else 0
         self._first_free = int.from_bytes(header[32:36]) if self.sound_header else 0
         self._many_free = int.from_bytes(header[36:40])
 

@@ -87,8 +87,8 @@ def test_results_reach_a_sink_that_the_environment_names_though_it_is_shut_and_t
     sink.shut()
     until("results wait again", lambda: waiting(box) > 5)
     sink.open()
-    status, _ = box.post("/v1/commands/source.disable", b'{"name": "site"}')
-    assert status == 200
+    disabled, _ = box.post("/v1/commands/source.disable", b'{"name": "site"}')
+    assert disabled == 200
     box.come_to_rest()
     until("nothing waits", lambda: waiting(box) == 0)
     stored = {message(picture)["id"] for picture in pictures(store)}

@@ -25,7 +25,7 @@ from edge.ops import repair as repairing
 from edge.ops.database import Database
 from edge.ops.database_file import PAGE_BYTES
 from edge.ops.metrics import Metrics
-from edge.ops.repair import check, finish, locked, repair
+from edge.ops.repair import check, finish, locked, repair, stamp
 from edge.ops.salvage import Findings, look
 from edge.ops.sqlite_pages import TABLE_LEAF, Pages, record
 from edge.sinks.outbox import Outbox
@@ -52,7 +52,7 @@ async def _fill(path: Path) -> None:
         await outbox.passed(seq)
     await outbox.close()
     with sqlite3.connect(path) as connection:
-        connection.executescript(f"{JOURNAL}; PRAGMA user_version={len(SCHEMA)};")
+        connection.executescript(f"{JOURNAL}; {stamp(len(SCHEMA))}")
         connection.executemany(
             "INSERT INTO delivery (seq, trigger, key, head, due, tries, state, log) "
             "VALUES (?, 'redact', '', 1, 0, 0, '', '')",
@@ -279,7 +279,7 @@ def test_a_log_that_is_damaged_counts_up_to_the_damage(tmp_path: Path) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA wal_autocheckpoint=0")
-    connection.executescript(OUTBOX[0] + f"PRAGMA user_version={len(OUTBOX)};")
+    connection.executescript(OUTBOX[0] + stamp(len(OUTBOX)))
     for number in range(200):
         connection.execute(
             "INSERT INTO known (event, parcel, at) VALUES (?, ?, 1.5)",
@@ -315,7 +315,7 @@ def test_a_box_that_runs_keeps_its_file_for_itself(spool: Path) -> None:
 
 def test_a_file_of_a_newer_edge_is_left_alone(spool: Path) -> None:
     with sqlite3.connect(spool) as connection:
-        connection.execute("PRAGMA user_version=99")
+        connection.executescript(stamp(99))
     connection.close()
     with pytest.raises(Fatal, match="newer"):
         repair(spool, SCHEMA, mend)
@@ -387,3 +387,13 @@ def test_the_reader_sees_what_sqlite_sees(spool: Path) -> None:
             assert node.kind == TABLE_LEAF
             found += [(cell.rowid, *record(cell.payload or b"")[1:]) for cell in node.cells]
     assert sorted(found) == expected
+
+
+@pytest.mark.parametrize("format_", [0, 1, 3, 77])
+async def test_a_format_that_one_place_alone_knows_is_mended(spool: Path, format_: int) -> None:
+    waiting = check(spool, SCHEMA)[0].saved["parcel"]
+    overwrite(spool, 60, format_.to_bytes(4))
+    box = Outbox(Database(spool, SCHEMA, name="spool", mend=mend), OutboxConfig(), Metrics())
+    await box.open()
+    assert box.stats().waiting == waiting > 0
+    await box.close()

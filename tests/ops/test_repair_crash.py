@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from edge.ops.database_file import PAGE_BYTES
-from edge.ops.repair import check, repair
+from edge.ops.repair import check, repair, stamp
 from edge.sinks.outbox_mend import mend
 from edge.sinks.outbox_sql import SCHEMA
 from tests.places import ROOT
@@ -36,7 +36,7 @@ def a_damaged_spool(path: Path) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.executescript(SCHEMA[0] + f"PRAGMA user_version={len(SCHEMA)};")
+    connection.executescript(SCHEMA[0] + stamp(len(SCHEMA)))
     copy = path.with_name("copy")
     for number in range(300):
         if number == 150:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.ops.database_file import PAGE_BYTES
-from edge.ops.repair import repair
+from edge.ops.repair import repair, stamp
 from edge.ops.salvage import look
 from edge.ops.sqlite_pages import Damaged, record
 from edge.sinks.outbox_mend import mend
@@ -30,7 +30,7 @@ def test_memory_stays_flat_however_large_the_file(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-    connection.executescript(SCHEMA[0] + f"PRAGMA user_version={len(SCHEMA)}; BEGIN;")
+    connection.executescript(SCHEMA[0] + stamp(len(SCHEMA)) + " BEGIN;")
     body = random.Random(1).randbytes(100_000)
     for number in range(1500):
         connection.execute(

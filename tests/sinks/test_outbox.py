@@ -15,6 +15,7 @@ from edge.config.store import OutboxConfig
 from edge.errors import Fatal, PartFailed, TryLater
 from edge.ops.database_file import CHECK_BYTES, WAL_BYTES
 from edge.ops.metrics import Metrics
+from edge.ops.repair import MARK
 from edge.sinks.outbox import Outbox, Waiting
 from edge.sinks.outbox_mend import mend
 from tests.parts import make_parcel, outbox_at
@@ -293,7 +294,12 @@ async def test_a_second_outbox_on_the_same_file_is_refused(outbox: Outbox, tmp_p
 
 async def test_an_outbox_of_a_newer_edge_is_not_touched(outbox: Outbox, tmp_path: Path) -> None:
     await outbox.put(make_parcel())
-    await outbox._database.do(lambda connection: connection.execute("PRAGMA user_version=99"))
+
+    def newer(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA user_version=99")
+        connection.execute(f"PRAGMA application_id={MARK + 99}")
+
+    await outbox._database.do(newer)
     await outbox.close()
     again = outbox_at(tmp_path / "box" / "outbox.db", OutboxConfig(), Metrics())
     with pytest.raises(Fatal, match="newer Edge"):
