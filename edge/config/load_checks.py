@@ -12,20 +12,18 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge.config import load_checks_bus
+from edge.config import load_checks_buckets, load_checks_bus
 from edge.config.bus import BusConfig, TriggerConfig
 from edge.config.handlers import ForwardConfig, HandlerConfig
 from edge.config.load_faults import Fault, Location, show_given
 from edge.config.root import BoxConfig, Config, state_directory
 from edge.config.secrets import has_reference
-from edge.config.sources import CameraConfig, FolderConfig, SourceConfig
+from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SourceConfig
 from edge.config.store import FolderStoreConfig, S3StoreConfig, StoreConfig
 from edge.config.web import WebConfig
 
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
-# what every S3 takes; an address such as 10.0.0.5 is not a name
-_BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]*[a-z0-9]")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # "//user:pa/ss@", but not "//host:554/a@b"
 _RAW_PASSWORD = re.compile(r"[^/]*//[^/?#@:]*:(?!\d*[/?#])[^@]*[/?#][^@]*@")
@@ -107,8 +105,7 @@ def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
         if isinstance(source, CameraConfig):
             yield from _camera(("sources", name, "url"), source.url.reveal())
     yield from _folders(given)
-    if isinstance(given.store, S3StoreConfig):
-        yield from _s3(given.store)
+    yield from load_checks_buckets.faults(given.sources, given.store)
     if given.web is not None:
         yield from _web(given.web)
     if given.box is not None:
@@ -187,27 +184,6 @@ def _folders(given: Parts) -> Iterator[Fault]:
                 )
 
 
-def _s3(store: S3StoreConfig) -> Iterator[Fault]:
-    if store.sse == "sse-kms" and not store.sse_key_id:
-        yield Fault(
-            location=("store", "sse_key_id"),
-            message='missing; expected the id of a key, because sse = "sse-kms"',
-        )
-    if not _BUCKET.fullmatch(store.bucket) or re.search(r"[.-][.]|[.]-", store.bucket):
-        yield Fault(
-            location=("store", "bucket"),
-            given=show_given(store.bucket),
-            message="expected a name of small letters, digits, dashes and single dots, which "
-            "begins and ends with a letter or digit",
-        )
-    if not re.fullmatch(r"https?://[^/?#@\s]+/?", store.endpoint):
-        yield Fault(
-            location=("store", "endpoint"),
-            given=show_given(store.endpoint),
-            message="expected http://host:port or https://host, without path and credentials",
-        )
-
-
 def _web(web: WebConfig) -> Iterator[Fault]:
     if not is_loopback(web.host) and not web.token:
         yield Fault(
@@ -249,16 +225,23 @@ def doubts(config: Config, raw: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what is allowed but doubtful: secrets in plain text, no source at all."""
     if not config.sources:
         yield Fault(location=("sources",), message="none; only uploads will be redacted")
-    for name, source in config.sources.items():
-        if isinstance(source, CameraConfig):
-            plain = raw["sources"][name]["url"]
-            if _has_password(plain):
-                yield _in_plain_text(("sources", name, "url"), "a password")
+    yield from _plain_sources(config, raw)
     yield from _plain_handlers(config, raw)
     for section, name in (("store", "secret_key"), ("web", "token")):
         plain = raw.get(section, {}).get(name)
         if plain and not has_reference(plain):
             yield _in_plain_text((section, name), "a secret")
+
+
+def _plain_sources(config: Config, raw: Mapping[str, Any]) -> Iterator[Fault]:
+    for name, source in config.sources.items():
+        plain = raw["sources"][name]
+        if isinstance(source, CameraConfig) and _has_password(plain["url"]):
+            yield _in_plain_text(("sources", name, "url"), "a password")
+        elif isinstance(source, BucketConfig):
+            for secret in ("secret_key", "token"):
+                if plain.get(secret) and not has_reference(plain[secret]):
+                    yield _in_plain_text(("sources", name, secret), "a secret")
 
 
 def _plain_handlers(config: Config, raw: Mapping[str, Any]) -> Iterator[Fault]:

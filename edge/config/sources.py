@@ -98,7 +98,61 @@ class FolderConfig(_Source):
     max_bytes: Size = key("64MiB", "Files larger than this are refused.")
 
 
-SourceConfig = Annotated[CameraConfig | SceneConfig | FolderConfig, Field(discriminator="kind")]
+class BucketConfig(_Source):
+    """Pictures that land in a bucket of MinIO, Ceph RGW or any other S3."""
+
+    kind: Literal["bucket"] = key(..., "A bucket; each picture in it is redacted once.")
+    endpoint: str = key(..., "http://host:port or https://host.")
+    bucket: str = key(..., "The bucket.", min_length=3, max_length=63)
+    prefix: str = key("", "Only keys that begin with this.")
+    suffixes: tuple[str, ...] = key(
+        (".jpg", ".jpeg", ".png", ".webp"),
+        "Only keys that end with one of these, in any case; none: every key.",
+    )
+    access_key: Secret = key(..., "Access key, best as ${secret:name}.")
+    secret_key: Secret = key(..., "Secret key, best as ${secret:name}.")
+    region: str = key("us-east-1", "Region for the signature.")
+    path_style: bool = key(True, "http://host/bucket (True) or http://bucket.host (False).")
+    ca_file: str = key("", "CA bundle for https; empty: the system's.")
+    timeout: Duration = key(
+        "30s",
+        "How long the server may take to answer, and between two pieces of an object; a whole "
+        "object may take ten times as long.",
+        gt=0,
+    )
+    max_object: Size = key("64MiB", "Larger objects are refused before they are fetched.", gt=0)
+    via: Literal["hook", "listen", "pull"] = key(
+        "hook",
+        "How the box learns of new objects. hook: the server calls POST /hooks/s3. listen: the box "
+        "listens to MinIO's stream. pull: the box asks a pubsub subscription of Ceph RGW.",
+    )
+    subscription: str = key("", "pull: name of the subscription.")
+    pull_endpoint: str = key("", "pull: address of the pubsub zone; empty: endpoint.")
+    sweep_every: Duration = key(
+        "10min",
+        "How often the bucket is listed for objects of which no notification came. 0s: never.",
+    )
+    sweep_since: str = key(
+        "",
+        "A sweep takes up objects from this time on, such as 2026-11-20 or 2026-11-20T08:00:00Z "
+        "(no zone: UTC). Empty: all.",
+    )
+    token: Secret = key(
+        "",
+        "hook: what callers must show, best as ${secret:name}. Empty: as for the rest of the API.",
+    )
+
+    def wants(self, object_key: str) -> bool:
+        """Tell whether an object of this key is one of those to redact."""
+        ends = tuple(suffix.lower() for suffix in self.suffixes)
+        return object_key.startswith(self.prefix) and (
+            not ends or object_key.lower().endswith(ends)
+        )
+
+
+SourceConfig = Annotated[
+    CameraConfig | SceneConfig | FolderConfig | BucketConfig, Field(discriminator="kind")
+]
 
 
 class JobsConfig(Section):

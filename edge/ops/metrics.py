@@ -54,6 +54,12 @@ class Metrics:
             ["source", "reason"],
             registry=registry,
         )
+        self.objects_gone = Counter(
+            "edge_objects_gone_total",
+            "Pictures that were deleted from their bucket before they could be fetched.",
+            ["source"],
+            registry=registry,
+        )
         self.pictures_redacted = Counter(
             "edge_pictures_redacted_total",
             "Redacted pictures that are safe in the outbox.",

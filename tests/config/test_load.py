@@ -108,7 +108,7 @@ def test_the_tag_of_a_union_is_not_part_of_a_path() -> None:
 
 def test_a_kind_that_is_missing_or_unknown_names_the_kinds() -> None:
     found = faults('[sources.a]\nseed = 1\n[store]\nkind = "ftp"')
-    assert found["sources.a.kind"] == ': missing; expected "camera", "scene" or "folder"'
+    assert found["sources.a.kind"] == ': missing; expected "camera", "scene", "folder" or "bucket"'
     assert found["store.kind"] == ' = "ftp": expected "folder" or "s3"'
 
 
