@@ -1,4 +1,4 @@
-"""``edge event``: send events to the running box, watch them, record and replay them."""
+"""``edge event``: send events to the box, watch, record and replay them; convert notifications."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from edge.cli import recording
 from edge.cli.box_client import BoxClient, box_options, where_is_box
 from edge.cli.recording import Recorded
 from edge.cli.show import answer, json_option, warn
-from edge.cloudevents import http, json_format
+from edge.cloudevents import http, json_format, json_text
 from edge.errors import EdgeError, PartFailed, Rejected, TryLater
 from edge.event import WireEvent
+from edge.sources import records
+from edge.sources.records_s3 import Keys
 
 BATCH = 100
 """Events in a batch at most."""
@@ -27,7 +29,7 @@ BATCH_BYTES = 4 * 2**20
 
 @click.group()
 def event() -> None:
-    """Send, watch, record and replay events; follow one of them."""
+    """Send, watch, record, replay and convert events; follow one of them."""
 
 
 @event.command()
@@ -208,6 +210,41 @@ def _short(text: str) -> str:
     size = "no data" if event.data is None else f"{len(event.data)} bytes"
     parts = (event.time or "-", event.type, event.source, event.subject or "-", event.id, size)
     return "  ".join(parts)
+
+
+@event.command()
+@click.option(
+    "--from",
+    "form",
+    type=click.Choice(["s3"]),
+    required=True,
+    help="s3: MinIO, Ceph RGW, Amazon S3, also within SNS, EventBridge or CloudEvents.",
+)
+@click.option(
+    "--keys",
+    type=click.Choice(["auto", "plain", "encoded"]),
+    default="auto",
+    help="How object keys are written: auto goes by the server.",
+)
+@click.argument("file", type=click.File("rb"), metavar="FILE|-")
+def convert(*, form: str, keys: Keys, file: BinaryIO) -> None:
+    """Print the events that a notification becomes, a JSON line each; no box is asked.
+
+    FILE has one notification as it was received, or one on each line. What is printed can be sent:
+    edge event send -f -.
+    """
+    del form  # there is one
+    for body in _notifications(file.read(recording.LONGEST)):
+        for found in records.read(body, keys=keys):
+            print(json_format.encode_line(found).decode(), flush=True)
+
+
+def _notifications(text: bytes) -> list[bytes]:
+    """Return the one JSON text of a file, or its lines where the first is complete."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and json_text.is_value(lines[0]):
+        return lines
+    return [text]
 
 
 @event.command()
