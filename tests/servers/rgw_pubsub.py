@@ -1,0 +1,105 @@
+"""A real Ceph RADOS Gateway with a pubsub zone beside it: the old pull mode. Four seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from minio import Minio
+
+from edge.sources.bucket_link import Ask, BucketLink
+from edge.sources.sigv import Keys
+from tests.places import need, shared
+
+
+class RgwPubsub:
+    """A store at ``endpoint``, and the gateway that is asked for events at ``pubsub``."""
+
+    def __init__(self, tool: Path, directory: Path) -> None:
+        self._tool, self._directory = tool, directory
+        self._do("start", "--pubsub")
+        facts = dict(line.split("=", 1) for line in shlex.split(self._do("env").replace("\n", " ")))
+        self.endpoint = facts["RGW_ENDPOINT"]
+        self.pubsub = facts["RGW_PUBSUB_ENDPOINT"]
+        self.keys = Keys(access_key=facts["RGW_ACCESS_KEY"], secret_key=facts["RGW_SECRET_KEY"])
+
+    def client(self) -> Minio:
+        return Minio(
+            endpoint=self.endpoint.removeprefix("http://"),
+            access_key=self.keys.access_key,
+            secret_key=self.keys.secret_key,
+            secure=False,
+            region="us-east-1",
+        )
+
+    async def subscribe(self, bucket: str) -> str:
+        """Make a topic, a notification and a subscription for a bucket; return its name."""
+        name = f"s-{secrets.token_hex(4)}"
+        link = BucketLink(self.pubsub, self.keys)
+        steps: list[tuple[str, list[tuple[str, str]]]] = [
+            (f"/topics/{name}", []),
+            (f"/notifications/bucket/{bucket}", [("topic", name)]),
+            (f"/subscriptions/{name}", [("topic", name)]),
+        ]
+        for path, query in steps:
+            # the bucket's metadata comes to the zone 0.3 s after it was made
+            for _ in range(200):
+                asked = Ask(method="PUT", path=path, query=query, version=2)
+                async with link.ask(asked) as answer:
+                    if answer.status == 200:
+                        break
+                await asyncio.sleep(0.05)
+            else:
+                raise AssertionError(f"{path}: {answer.status}")
+        await link.close()
+        await asyncio.sleep(0.5)  # rgw-dev's repair copies it each 0.1 s
+        return name
+
+    def kill(self) -> None:
+        """End the gateway of the pubsub zone as a crash does."""
+        pid = int((self._directory / "run" / "rgw.pubsub.pid").read_text())
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}/cmdline").exists() and (Path(f"/proc/{pid}/cmdline").read_bytes()):
+            time.sleep(0.005)
+
+    def revive(self) -> None:
+        self._do("start", "--pubsub")
+
+    def stop(self) -> None:
+        self._do("stop")
+
+    def _do(self, verb: str, *options: str) -> str:
+        done = subprocess.run(
+            ["bash", self._tool, verb, *options, "--dir", self._directory],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, f"rgw-dev {verb}: {done.stderr[-2000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def pubsub() -> Iterator[RgwPubsub]:
+    """Return a running pair of gateways."""
+    for program in ("radosgw", "ceph-mon", "ceph-osd"):
+        need(program, "radosgw ceph-mon ceph-osd ceph-common")
+    tool = shared("tools/rgw-dev")
+    above = Path(tempfile.mkdtemp(prefix="edge-rgw-"))
+    server = RgwPubsub(tool, above / "d")
+    yield server
+    server.stop()
+    shutil.rmtree(above)
