@@ -18,9 +18,20 @@ from edge.ops.metrics import Metrics
 from edge.sources.camera import Camera
 from tests.places import need
 from tests.servers.http_camera import http_camera, https_camera
+from tests.servers.odd_s3 import odd_https, odd_s3
+from tests.servers.rgw import bucket, rgw
 from tests.servers.rtsp import serve_rtsp, start_rtsp
 
-__all__ = ["http_camera", "https_camera", "serve_rtsp", "start_rtsp"]
+__all__ = [
+    "bucket",
+    "http_camera",
+    "https_camera",
+    "odd_https",
+    "odd_s3",
+    "rgw",
+    "serve_rtsp",
+    "start_rtsp",
+]
 
 PATIENCE = 20.0
 """Seconds after which something that was waited for has not happened. Never a measure of speed."""
