@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from edge import __version__
 from edge.app_bus import BoxTraffic
-from edge.contracts import Intake, Jobs, SourceStatus
+from edge.contracts import Hook, Intake, Jobs, SourceStatus
 from edge.control.verbs import carry_out
 from edge.ops.metrics import Metrics, counts_by
 from edge.parcel import Parcel
@@ -61,6 +61,10 @@ class BoxView:
     @property
     def intake(self) -> Intake:
         return self._box.bus.broker
+
+    @property
+    def hook(self) -> Hook | None:
+        return None
 
     @property
     def traffic(self) -> Traffic:

@@ -266,6 +266,25 @@ class Intake(Protocol):
         ...
 
 
+class Hook(Protocol):
+    """Where object stores send notifications, as the web side sees it."""
+
+    #: what callers may show; none: whoever may call the web server may call it
+    tokens: frozenset[str]
+
+    async def take(self, body: bytes) -> int:
+        """Take a notification, readable or not; what is wanted of it is on disk on return.
+
+        Returns:
+            How many events came of it.
+
+        Raises:
+            TryLater: nothing was taken; the sender has to keep it.
+
+        """
+        ...
+
+
 class Store(Protocol):
     """A door: where parcels end. One contract suite runs on every one."""
 

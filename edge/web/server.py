@@ -14,6 +14,7 @@ from edge.web.api import PlainApi
 from edge.web.dead_letters import DeadLetterApi
 from edge.web.events import EventApi
 from edge.web.guard import Guard, add_headers, is_loopback
+from edge.web.hooks import HookApi
 from edge.web.live import LiveApi
 from edge.web.page import Page
 from edge.web.streams import Streams
@@ -60,6 +61,7 @@ class WebServer:
             self._events,
             TriggerApi(view),
             DeadLetterApi(view),
+            HookApi(view, guard),
         )
         app = web.Application(middlewares=[guard.middleware], client_max_size=SMALL_BODY)
         app.on_response_prepare.append(add_headers)

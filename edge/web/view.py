@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypedDict
 
-from edge.contracts import Intake, Jobs
+from edge.contracts import Hook, Intake, Jobs
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.traffic import Traffic
@@ -172,6 +172,11 @@ class BoxView(Protocol):
     @property
     def intake(self) -> Intake:
         """Where events go."""
+        ...
+
+    @property
+    def hook(self) -> Hook | None:
+        """Where notifications of object stores go; None where no source waits for any."""
         ...
 
     @property

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from edge.config.sources import JobsConfig
+from edge.contracts import Hook
 from edge.event import Outcome
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
@@ -140,6 +141,7 @@ class FakeBox:
         )
         #: the bus; ``intake`` and ``traffic`` are two views of it
         self.intake = self.traffic = MemoryBus()
+        self.hook: Hook | None = None
         self.readiness: tuple[bool, list[str]] = (True, [])
         self.liveness: tuple[bool, list[str]] = (True, [])
         self.commands: list[tuple[str, Mapping[str, Any]]] = []
