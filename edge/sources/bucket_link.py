@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 import aiohttp
 from yarl import URL
 
-from edge.errors import Fatal, PartFailed
+from edge.errors import PartFailed
 from edge.sources.sigv import Keys, Request, encode_path, encode_query, sign_v2, sign_v4
 
 CONNECT_SECONDS: Final = 10.0
@@ -108,7 +108,7 @@ class BucketLink:
         ca_file: certificates that are trusted in the place of the system's.
 
     Raises:
-        Fatal: ``bad_endpoint``, ``bad_ca_file``.
+        PartFailed: ``bad_endpoint``, ``bad_ca_file``.
 
     """
 
@@ -191,7 +191,7 @@ def _address(endpoint: str) -> SplitResult:
         parts, sound = SplitResult("", "", "", "", ""), False
     if sound and parts.username is None and parts.path in {"", "/"} and not parts.query:
         return parts
-    raise Fatal(
+    raise PartFailed(
         "the endpoint of a bucket: expected http://host:port or https://host:port, nothing more",
         hint="bucket and keys have settings of their own",
         reason="bad_endpoint",
@@ -209,7 +209,7 @@ def _tls(ca_file: str, where: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
-        raise Fatal(
+        raise PartFailed(
             f"{where}: ca_file {ca_file}: it cannot be read as certificates",
             hint="expected a file in PEM format",
             reason="bad_ca_file",

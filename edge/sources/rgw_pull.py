@@ -169,11 +169,8 @@ def page_of(body: bytes) -> tuple[list[Pulled], str]:
     if not isinstance(events, list):
         raise ValueError("expected a list of events or Records")  # noqa: TRY004
     marker = page.get("next_marker")
-    more = (
-        page.get("is_truncated") in ("true", True)
-        and isinstance(marker, str)
-        and _MARKER.fullmatch(marker)
-    )
+    following = marker if isinstance(marker, str) and _MARKER.fullmatch(marker) else ""
+    more = page.get("is_truncated") in ("true", True)
     pulled = [_pulled(name, event) for event in events]
     return [one for one in pulled if one.id], following if more else ""
 
