@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -130,7 +131,27 @@ def listing(*keys: str, more: bool) -> Answer:
         for key in keys
     )
     head = f"<Name>frames</Name><IsTruncated>{str(more).lower()}</IsTruncated>"
+    if more and keys:
+        head += f"<NextContinuationToken>{keys[-1]}</NextContinuationToken>"
     return Answer(200, body=f"<ListBucketResult>{head}{contents}</ListBucketResult>".encode())
+
+
+@pytest.mark.parametrize("at_once", [1000, 300])
+async def test_a_long_listing_comes_in_pages(odd: Make, odd_s3: OddS3, at_once: int) -> None:
+    there = [f"{number:05}.jpg" for number in range(2345)]
+
+    def answer(_: str, path: str, __: dict[str, str]) -> Answer:
+        asked = parse_qs(urlsplit(path).query)
+        after = (asked.get("continuation-token") or asked.get("start-after") or [""])[0]
+        left = [key for key in there if key > after]
+        return listing(*left[:at_once], more=len(left) > at_once)
+
+    odd_s3.answer = answer
+    found = await pages(odd())
+    assert [one.key for page in found for one in page] == there
+    assert [len(page) for page in found] == [1000, 1000, 345]
+    rest = await pages(odd(), after="01999.jpg")
+    assert [len(page) for page in rest] == [345]
 
 
 async def test_a_server_that_lists_the_same_page_for_ever_is_found_out(

@@ -1,0 +1,147 @@
+"""Pictures in buckets: a notification comes, the object is fetched, and then it is any picture.
+
+::
+
+    notification --> which object? --> whose bucket? --> [ fetch ] --> [ the walk of Redact ]
+                      ours: done        none: refused     gone: done
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from edge.contracts import Handler
+from edge.errors import Rejected, Withheld
+from edge.event import PICTURE_ARRIVED, Event, WireEvent
+from edge.frame import Encoded, ObjectRef
+from edge.ops.metrics import Metrics
+from edge.parcel import Parcel
+
+log = logging.getLogger(__name__)
+
+Fetch: TypeAlias = Callable[[ObjectRef], Awaitable[bytes]]
+"""Returns an object's bytes, within limits. Raises Rejected (``gone``: it is not there any more)
+or PartFailed."""
+
+GONE = "gone"
+
+
+class RedactObject:
+    """The handler that makes a parcel of a picture in a bucket. Keeps ``contracts.Handler``.
+
+    The same notification is the same event id, and so the same parcel, however often it comes.
+
+    Args:
+        redact: what a picture is handed to once it is fetched; it is not closed here.
+        metrics: where counts go.
+        origin: ``/{site}/{node}``.
+        object_of: which object a notification is about. Raises Rejected where it says none.
+        bucket_of: name of the source that the object belongs to, and how to fetch from it; None:
+            no source has it. It is asked each time, since sources come and go.
+        is_ours: whether the box itself wrote the object; such a one is never fetched.
+
+    """
+
+    where = "edge:redact-object"
+    sees_pictures = False
+
+    def __init__(
+        self,
+        redact: Handler,
+        metrics: Metrics,
+        *,
+        origin: str,
+        object_of: Callable[[WireEvent], ObjectRef],
+        bucket_of: Callable[[ObjectRef], tuple[str, Fetch] | None],
+        is_ours: Callable[[ObjectRef], bool],
+    ) -> None:
+        self._redact = redact
+        self._metrics = metrics
+        self._origin = origin.rstrip("/")
+        self._object_of = object_of
+        self._bucket_of = bucket_of
+        self._is_ours = is_ours
+
+    async def __call__(self, event: WireEvent) -> WireEvent | Parcel | None:
+        """Fetch and redact one object.
+
+        Returns:
+            The parcel; None where the object is gone, or is the box's own work.
+
+        Raises:
+            Rejected: ``unknown_bucket``, what the notification or the fetch is refused for, or the
+                picture cannot be read.
+            Withheld: it cannot be shown to be safe.
+            PartFailed: the server refuses or cannot be reached, or the engine broke.
+
+        """
+        ref = self._object_of(event)
+        if self._is_ours(ref):
+            log.debug("%r in bucket %s is this box's own: left alone", ref.key, ref.bucket)
+            return None
+        found = self._bucket_of(ref)
+        if found is None:
+            raise Rejected(
+                f"no source reads {ref.key!r} of bucket {ref.bucket}",
+                hint='add a source of kind "bucket", or correct its bucket and prefix',
+                reason="unknown_bucket",
+            )
+        name, fetch = found
+        try:
+            return await self._redacted(event, ref, name, fetch)
+        except Rejected as error:
+            if error.reason == GONE:
+                log.info("%s: %s: %s", name, error, error.hint)
+                self._metrics.objects_gone.labels(name).inc()
+                return None
+            withheld = isinstance(error, Withheld)
+            metrics = self._metrics
+            counter = metrics.pictures_withheld if withheld else metrics.pictures_rejected
+            counter.labels(name, error.reason).inc()
+            raise
+
+    async def close(self) -> None:
+        """Nothing is held here."""
+
+    async def _redacted(
+        self, event: WireEvent, ref: ObjectRef, name: str, fetch: Fetch
+    ) -> WireEvent | Parcel | None:
+        body = await fetch(ref)
+        self._metrics.pictures_taken.labels(name).inc()
+        subject = event.subject or ref.key
+        taken_at = _time_of(event)
+        picture = Encoded(body=body, name=ref.key, taken_at=taken_at, source=name, subject=subject)
+        return await self._redact(
+            Event(
+                id=event_id(name, event),
+                source=f"{self._origin}/{name}",
+                type=PICTURE_ARRIVED,
+                subject=subject,
+                time=taken_at.isoformat(),
+                data=picture,
+            )
+        )
+
+
+def event_id(name: str, notification: WireEvent) -> str:
+    """Return the id of a picture's event: ``source`` and ``id`` of its notification name it.
+
+    The outbox knows what is done by this id alone, and ids of notifications are unique only
+    beside their source.
+    """
+    said = f"{notification.source}\0{notification.id}".encode("utf-8", "surrogatepass")
+    return f"{name}-{hashlib.blake2b(said, digest_size=16).hexdigest()}"
+
+
+def _time_of(event: WireEvent) -> datetime:
+    """Return when the object was written; now where the notification does not say."""
+    try:
+        said = datetime.fromisoformat(event.time)
+        # without a zone it is UTC, as all of these servers mean it
+        return (said if said.tzinfo else said.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return datetime.now(UTC)
