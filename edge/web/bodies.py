@@ -148,6 +148,15 @@ async def _in_time(work: Awaitable[Any]) -> Any:
             return await work
     except TimeoutError as error:
         raise Refused(408, "timeout", f"nothing came for {IDLE:g} s") from error
+    except web.RequestPayloadError as error:
+        raise Refused(
+            400,
+            "bad_request",
+            "the body could not be unpacked",
+            hint="check Content-Encoding and the chunks",
+            # where the next request would begin is unknown
+            headers={"Connection": "close"},
+        ) from error
 
 
 def too_large(most: int, hint: str = UPLOADS) -> Refused:

@@ -129,4 +129,5 @@ def _quiet_log() -> logging.Logger:
 
 def _is_ours(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError | ConnectionError)
+    theirs = HttpProcessingError | ConnectionError | web.RequestPayloadError
+    return not isinstance(error, theirs)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.cloudevents import json_format
 from edge.errors import TryLater
 from edge.sources.bucket_rule import BucketRule
 from edge.sources.hook import KEPT, MALFORMED, S3Hook
@@ -111,3 +116,17 @@ async def test_a_full_journal_is_said(bus: MemoryBus) -> None:
         with pytest.raises(TryLater):
             await hook_of(bus).take(body)
     assert bus.taken == []
+
+
+@given(st.binary(min_size=1, max_size=60) | st.text(min_size=1, max_size=30).map(str.encode))
+def test_whatever_was_sent_the_event_for_it_can_be_written(body: bytes) -> None:
+    bus = MemoryBus()
+    assert asyncio.run(hook_of(bus).take(body)) == bool(body.strip())
+    for event in bus.taken:
+        assert json_format.decode(json_format.encode_line(event)).attributes() == event.attributes()
+
+
+async def test_a_thousand_pictures_in_one_body_are_taken(bus: MemoryBus) -> None:
+    body = records(*(minio(f"{number}.jpg") for number in range(1000)))
+    assert await hook_of(bus).take(body) == 1000
+    assert len(bus.taken) == 1000

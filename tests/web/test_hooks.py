@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import io
 import logging
 import socket
@@ -154,6 +155,14 @@ async def test_a_body_over_a_mebibyte_is_refused_before_it_is_read(open_hook: Si
     assert len(body) < MOST
     assert await post(open_hook, body, query=f"?token={PLAIN}") == 204
     assert len(open_hook.box.intake.taken) == 1000
+
+
+async def test_a_body_may_be_packed_and_what_unpacks_to_much_is_refused(open_hook: Site) -> None:
+    packed = {"Content-Encoding": "gzip", "Authorization": f"Bearer {PLAIN}"}
+    assert await post(open_hook, gzip.compress(webhook()), headers=packed) == 204
+    assert len(open_hook.box.intake.taken) == 1
+    assert await post(open_hook, b"not packed", headers=packed) == 400
+    assert await post(open_hook, gzip.compress(b" " * 50_000_000), headers=packed) == 413
 
 
 async def test_without_a_token_this_machine_may_send_and_other_sites_may_not(
