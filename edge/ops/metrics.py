@@ -54,12 +54,6 @@ class Metrics:
             ["source", "reason"],
             registry=registry,
         )
-        self.objects_gone = Counter(
-            "edge_objects_gone_total",
-            "Pictures that were deleted from their bucket before they could be fetched.",
-            ["source"],
-            registry=registry,
-        )
         self.pictures_redacted = Counter(
             "edge_pictures_redacted_total",
             "Redacted pictures that are safe in the outbox.",
@@ -102,6 +96,12 @@ class Metrics:
         self.source_stalls = Counter(
             "edge_source_stalls_total",
             "Times that a camera stopped sending without a word.",
+            ["source"],
+            registry=registry,
+        )
+        self.objects_gone = Counter(
+            "edge_objects_gone_total",
+            "Pictures that were deleted from their bucket before they could be fetched.",
             ["source"],
             registry=registry,
         )
