@@ -153,17 +153,20 @@ class FakeMinio:
 
     def put(self, *keys: str) -> None:
         """Tell all who listen; who does not, never learns of it."""
-        for listener in self.listeners:
+        for listener in self._there():
             for key in keys:
                 listener.send(event(key))
 
     async def listened(self, count: int = 1) -> Listener:
         """Wait until so many listen."""
-        await until(lambda: len(self.listeners) >= count)
-        return self.listeners[-1]
+        await until(lambda: len(self._there()) >= count)
+        return self._there()[-1]
+
+    def _there(self) -> list[Listener]:
+        return [one for one in self.listeners if not one.writer.is_closing()]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.requests += 1
