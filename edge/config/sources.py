@@ -142,13 +142,6 @@ class BucketConfig(_Source):
         "hook: what callers must show, best as ${secret:name}. Empty: as for the rest of the API.",
     )
 
-    def wants(self, object_key: str) -> bool:
-        """Tell whether an object of this key is one of those to redact."""
-        ends = tuple(suffix.lower() for suffix in self.suffixes)
-        return object_key.startswith(self.prefix) and (
-            not ends or object_key.lower().endswith(ends)
-        )
-
 
 SourceConfig = Annotated[
     CameraConfig | SceneConfig | FolderConfig | BucketConfig, Field(discriminator="kind")

@@ -29,6 +29,7 @@ from edge.config.sources import BucketConfig
 from edge.errors import PartFailed, Rejected
 from edge.frame import ObjectRef
 from edge.sources.bucket_objects_errors import RAISED, translated
+from edge.sources.bucket_rule import BucketRule
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ class BucketObjects:
 
     def __init__(self, config: BucketConfig, *, parallel: int = 4) -> None:
         self._config = config
+        self._rule = BucketRule(prefix=config.prefix, suffixes=config.suffixes)
         url = urlsplit(config.endpoint)
         #: address and bucket, without credentials
         self.where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}/{config.bucket}"
@@ -117,7 +119,7 @@ class BucketObjects:
                 )
             if page:
                 after = page[-1].key
-                yield [one for one in page if self._config.wants(one.key)]
+                yield [one for one in page if self._rule.holds(one.key)]
             if len(page) < PAGE:
                 return
 

@@ -147,16 +147,6 @@ def test_a_sweep_may_begin_at_a_day_or_a_time(since: str) -> None:
     assert taken(source(f'sweep_since = "{since}"\nsweep_every = "0s"') + STORE).sweep_every == 0
 
 
-def test_only_keys_of_the_prefix_with_a_suffix_are_wanted() -> None:
-    config = taken(source('prefix = "in/"') + STORE)
-    assert config.wants("in/a.jpg")
-    assert config.wants("in/a b/ü.JPEG")
-    assert not config.wants("out/a.jpg")
-    assert not config.wants("in/a.jpg.json")
-    every = taken(source("suffixes = []") + STORE)
-    assert every.wants("no-extension")
-
-
 def test_validation_doubts_a_bucket_s_secrets_in_plain_text(tmp_path: Path) -> None:
     path = tmp_path / "edge.toml"
     plain = source('token = "hunter2"').replace("${secret:s}", "hunter2")
