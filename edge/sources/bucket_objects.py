@@ -160,10 +160,7 @@ class BucketObjects:
         return body
 
     def _must_be_meant(self, ref: ObjectRef, etag: str) -> None:
-        # a version is one content for ever; only "null" is written over
-        if not ref.etag or ref.version not in {"", "null"}:
-            return
-        if _bare(etag) != _bare(ref.etag):
+        if ref.etag and _bare(etag) != _bare(ref.etag):
             raise Rejected(
                 f"{ref.key!r} in {self.where} is another object now: ETag {_bare(etag)}, "
                 f"not {_bare(ref.etag)}",

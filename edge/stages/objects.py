@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from edge.contracts import Handler
-from edge.errors import Rejected, Withheld
+from edge.errors import PartFailed, Rejected, Withheld
 from edge.event import PICTURE_ARRIVED, Event, WireEvent
 from edge.frame import Encoded, ObjectRef
 from edge.ops.metrics import Metrics
@@ -33,7 +33,7 @@ GONE = "gone"
 class RedactObject:
     """The handler that makes a parcel of a picture in a bucket. Keeps ``contracts.Handler``.
 
-    The same notification is the same event id, and so the same parcel, however often it comes.
+    The same object is the same event id, and so the same parcel, however often it is told of.
 
     Args:
         redact: what a picture is handed to once it is fetched; it is not closed here.
@@ -43,6 +43,7 @@ class RedactObject:
         bucket_of: name of the source that the object belongs to, and how to fetch from it; None:
             no source has it. It is asked each time, since sources come and go.
         is_ours: whether the box itself wrote the object; such a one is never fetched.
+        broke: told when the engine broke, so that it is opened anew.
 
     """
 
@@ -58,6 +59,7 @@ class RedactObject:
         object_of: Callable[[WireEvent], ObjectRef],
         bucket_of: Callable[[ObjectRef], tuple[str, Fetch] | None],
         is_ours: Callable[[ObjectRef], bool],
+        broke: Callable[[PartFailed], object] = lambda _: None,
     ) -> None:
         self._redact = redact
         self._metrics = metrics
@@ -65,6 +67,7 @@ class RedactObject:
         self._object_of = object_of
         self._bucket_of = bucket_of
         self._is_ours = is_ours
+        self._broke = broke
 
     async def __call__(self, event: WireEvent) -> WireEvent | Parcel | None:
         """Fetch and redact one object.
@@ -115,26 +118,40 @@ class RedactObject:
         subject = event.subject or ref.key
         taken_at = _time_of(event)
         picture = Encoded(body=body, name=ref.key, taken_at=taken_at, source=name, subject=subject)
-        return await self._redact(
-            Event(
-                id=event_id(name, event),
-                source=f"{self._origin}/{name}",
-                type=PICTURE_ARRIVED,
-                subject=subject,
-                time=taken_at.isoformat(),
-                data=picture,
-            )
+        arrived = Event(
+            id=event_id(name, ref, event),
+            source=f"{self._origin}/{name}",
+            type=PICTURE_ARRIVED,
+            subject=subject,
+            time=taken_at.isoformat(),
+            data=picture,
         )
+        try:
+            return await self._redact(arrived)
+        except PartFailed as error:  # the engine's: a fetch that failed says nothing about it
+            self._broke(error)
+            raise
 
 
-def event_id(name: str, notification: WireEvent) -> str:
-    """Return the id of a picture's event: ``source`` and ``id`` of its notification name it.
+def event_id(name: str, ref: ObjectRef, notification: WireEvent | None = None) -> str:
+    """Return the id of a picture's event, by which the outbox knows what is done.
 
-    The outbox knows what is done by this id alone, and ids of notifications are unique only
-    beside their source.
+    The same content under the same key is the same picture, whoever told of it and how often: a
+    hook, a listener, a sweep. Without an ETag that cannot be told; then it is the notification's
+    ``source`` and ``id``, since a key alone would hide what was written over.
+
+    Args:
+        name: the source.
+        ref: the object.
+        notification: what told of it.
+
     """
-    said = f"{notification.source}\0{notification.id}".encode("utf-8", "surrogatepass")
-    return f"{name}-{hashlib.blake2b(said, digest_size=16).hexdigest()}"
+    if ref.etag or notification is None:
+        said = ("object", ref.bucket, ref.key, ref.etag.strip('"').lower() or ref.version)
+    else:
+        said = ("told", notification.source, notification.id, "")
+    text = "\0".join(said).encode("utf-8", "surrogatepass")
+    return f"{name}-{hashlib.blake2b(text, digest_size=16).hexdigest()}"
 
 
 def _time_of(event: WireEvent) -> datetime:

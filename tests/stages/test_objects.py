@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -125,7 +126,7 @@ async def test_a_picture_in_a_bucket_becomes_a_parcel(
     etag = put(rgw, bucket, key, a_picture())
     event = notification(key, etag=etag)
     parcel = await box.parcel(event)
-    assert (parcel.source, parcel.event_id) == ("in", event_id("in", event))
+    assert (parcel.source, parcel.event_id) == ("in", event_id("in", object_of(event)))
     assert parcel.taken_at == datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     assert parcel.key.startswith("in/2026/01/02/030405.678-")
     assert parcel.message["subject"] == key
@@ -266,12 +267,48 @@ async def test_a_time_without_a_zone_is_utc(odd: Box, odd_s3: OddS3) -> None:
     assert parcel.taken_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def test_source_and_id_together_name_a_picture() -> None:
-    one = notification("a.png")
+def test_the_same_content_under_the_same_key_is_one_picture_whoever_told_of_it() -> None:
+    ref = ObjectRef(bucket="frames", key="a.png", etag="1F")
+    one, other = notification("a.png", 1), notification("a.png", 2)
+    same = ObjectRef(bucket="frames", key="a.png", etag='"1f"', version="v", size=5)
+    assert event_id("in", ref, one) == event_id("in", same, other) == event_id("in", ref)
+    assert event_id("in", ref) != event_id("out", ref)
+    assert event_id("in", ref) != event_id("in", replace(ref, etag="2f"))
+    assert event_id("in", ref) != event_id("in", replace(ref, key="b.png"))
+
+
+def test_without_an_etag_source_and_id_of_the_notification_name_it() -> None:
+    ref = ObjectRef(bucket="frames", key="a.png")
     ids = {
-        event_id("in", Event(id=name, source=source, type="t", data=None))
+        event_id("in", ref, Event(id=name, source=source, type="t", data=None))
         for source, name in [("a", "bc"), ("ab", "c"), ("b", "bc"), ("a", "b")]
     }
     assert len(ids) == 4
-    assert event_id("in", one) == event_id("in", notification("other.png"))
-    assert event_id("in", one) != event_id("out", one)
+
+
+async def test_an_engine_that_breaks_is_told_of_and_a_server_that_fails_is_not(
+    odd: Box, odd_s3: OddS3
+) -> None:
+    told: list[PartFailed] = []
+    handler = RedactObject(
+        odd.path.redact,
+        odd.path.metrics,
+        origin="/site/node",
+        object_of=object_of,
+        bucket_of=lambda _: ("in", odd.objects.get),
+        is_ours=lambda _: False,
+        broke=told.append,
+    )
+    odd_s3.answer = lambda *_: Answer(503, "SlowDown")
+    with pytest.raises(PartFailed):
+        await handler(notification("a.png"))
+    assert not told
+
+    def breaks() -> None:
+        raise PartFailed("it broke", reason="engine")
+
+    odd.path.engine.instead = breaks
+    odd_s3.answer = lambda *_: Answer(200, body=a_picture())
+    with pytest.raises(PartFailed):
+        await handler(notification("a.png"))
+    assert [error.reason for error in told] == ["engine"]
