@@ -28,18 +28,19 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from edge.app_buckets import Buckets
 from edge.app_bus import Bus
 from edge.app_checks import faults
 from edge.app_spool import NAME, SCHEMA, mend
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import LATEST, LanePolicy, Lanes
-from edge.bus.pictures import Pictures
+from edge.bus.pictures import Kept, Pictures
 from edge.config.diff import changes
 from edge.config.load import load
 from edge.config.privacy import Policy, SourcePrivacy
 from edge.config.root import Config, state_directory
-from edge.config.sources import CameraConfig, FolderConfig, SceneConfig, SourceConfig
+from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SceneConfig, SourceConfig
 from edge.config.store import FolderStoreConfig
 from edge.contracts import Source, Store
 from edge.control.engines import EngineChoice
@@ -167,7 +168,9 @@ class Box:
         self.engine_choice = choose_engine(config)
         self.holder = EngineHolder(self.engine_choice.open, metrics)
         self.pool = PicturePool(config.detect.workers or os.cpu_count() or 1, config.detect.timeout)
+        self.kept = Kept(metrics, self.outbox)
         self.bus = Bus(self)
+        self.buckets = Buckets(self)
         self.lanes = Lanes(metrics, self._lane_policy)
         self.live = Live()
         self.uploads = Uploads(
@@ -199,6 +202,7 @@ class Box:
             if self.web is not None:
                 await self.web.stop()
             await self.bus.close()
+            await self.buckets.close()
             await self.forwarder.close()
             await self.outbox.close()
 
@@ -270,8 +274,8 @@ class Box:
             policy_for=self.policy_for,
             max_pixels=self.config.detect.max_pixels,
         )
-        self.pictures = Pictures(self.metrics, audience=self.bus.listeners, keeper=self.outbox)
-        self.pictures.made += [self.live.show, self.uploads.finished]
+        self.pictures = Pictures(self.metrics, audience=self.bus.listeners, keeper=self.kept)
+        self.kept.made += [self.live.show, self.uploads.finished]
         self.delivery = Delivery(
             self.lanes,
             self.pictures,
@@ -296,6 +300,8 @@ class Box:
                 from edge.sources.scene import Scene  # noqa: PLC0415
 
                 return Scene(name, config, metrics=self.metrics, origin=self.origin)
+            case BucketConfig():
+                return self.buckets.source(name, config)
             case FolderConfig():
                 from edge.sources.folder import Folder  # noqa: PLC0415
 

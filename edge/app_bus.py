@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from edge.app_buckets import HANDLER, SET_ASIDE, SetAside
 from edge.bus.broker import Broker
 from edge.bus.journal import Journal
 from edge.bus.listeners import Listeners
@@ -82,7 +83,7 @@ class Bus:
             {},
             box.config.bus,
             box.metrics,
-            keeper=box.outbox,
+            keeper=box.kept,
             make_forward=make_forward,
             parse=parse_trigger,
         )
@@ -105,8 +106,10 @@ class Bus:
         own: dict[str, Handler] = {
             "redact": redact,
             "log": LogEvents(kinds.LogConfig(kind="log")),
+            HANDLER: self._box.buckets.handler(),
+            SET_ASIDE: SetAside(),
         }
-        triggers = dict(BUILT_IN)
+        triggers = BUILT_IN | self._box.buckets.triggers()
         sink = _sink_of_the_environment()
         if sink is not None:
             own[K_SINK] = sink

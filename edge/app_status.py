@@ -64,7 +64,7 @@ class BoxView:
 
     @property
     def hook(self) -> Hook | None:
-        return None
+        return self._box.buckets.hook()
 
     @property
     def traffic(self) -> Traffic:
@@ -103,7 +103,7 @@ class BoxView:
         reasons = []
         if not self._box.holder.up:
             reasons.append("no engine is up: nothing leaves")
-        trouble = self._box.pictures.no_room
+        trouble = self._box.kept.no_room
         if trouble:
             reasons.append(trouble)
         return not reasons, reasons
@@ -126,7 +126,7 @@ class BoxView:
 
     def _overall(self) -> view.Overall:
         reasons = [view.Reason(text=text, hint="see the log") for text in self.alive()[1]]
-        trouble = self._box.pictures.no_room
+        trouble = self._box.kept.no_room
         if trouble:
             reasons.append(view.Reason(text=trouble, hint="free some space"))
         for trigger in self._traffic.triggers():

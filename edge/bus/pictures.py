@@ -104,10 +104,6 @@ class Pictures:
         self._metrics = metrics
         self._audience = audience
         self._keeper = keeper
-        #: told of each new parcel once it is durable (live preview, finished uploads)
-        self.made: list[Callable[[Parcel], None]] = []
-        #: why the outbox took nothing the last time, in words; empty where it did
-        self.no_room = ""
         #: pictures that were done and that failed, by trigger
         self.done: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
@@ -200,7 +196,7 @@ class Pictures:
         note, told = self._audience.note_of(event, trigger, reply)
         new = True
         if isinstance(reply, Parcel):
-            new = await self._put(reply, note)
+            new = await self._keeper.put(reply, note)
         elif note is not None:
             await self._audience.keep(note)
         if new:
@@ -212,10 +208,27 @@ class Pictures:
         self._metrics.bus_deliveries.labels(trigger, outcome).inc()
         (self.done if outcome == "done" else self.failed)[trigger] += 1
 
-    async def _put(self, parcel: Parcel, note: Note | None) -> bool:
+
+class Kept:
+    """The outbox as the bus sees it: counts what is kept, and tells of it. Keeps ``Keeper``.
+
+    Args:
+        metrics: where times and counts go.
+        outbox: what it has taken is durable.
+
+    """
+
+    def __init__(self, metrics: Metrics, outbox: Keeper) -> None:
+        self._metrics, self._outbox = metrics, outbox
+        #: told of each new parcel once it is durable (live preview, finished uploads)
+        self.made: list[Callable[[Parcel], None]] = []
+        #: why the outbox took nothing the last time, in words; empty where it did
+        self.no_room = ""
+
+    async def put(self, parcel: Parcel, also: Note | None = None) -> bool:
         started = time.perf_counter()
         try:
-            new = await self._keeper.put(parcel, note)
+            new = await self._outbox.put(parcel, also)
         except TryLater as error:
             self.no_room = str(error)
             raise
@@ -229,6 +242,9 @@ class Pictures:
         for tell in self.made:
             tell(parcel)
         return True
+
+    async def knows(self, event_id: str) -> bool:
+        return await self._outbox.knows(event_id)
 
 
 def unwanted(event: Event[Picture]) -> Rejected:

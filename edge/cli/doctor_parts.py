@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.cli.doctor import Check, Finding, Look, in_thread
 from edge.config.root import Config, state_directory
-from edge.config.sources import CameraConfig, FolderConfig, SourceConfig
+from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SourceConfig
 from edge.config.store import FolderStoreConfig, S3StoreConfig
 from edge.contracts import Source, SourceStatus
 from edge.errors import EdgeError, PartFailed
@@ -137,6 +137,8 @@ def _source_look(name: str, config: SourceConfig) -> Look:
         return lambda _: camera(name, config)
     if isinstance(config, FolderConfig):
         return in_thread(lambda: folder(name, config))
+    if isinstance(config, BucketConfig):
+        return lambda _: bucket_source(name, config)
     return _known(Finding(name=f"source {name}", state="ok", text="a drawn scene"))
 
 
@@ -145,6 +147,24 @@ def _known(finding: Finding) -> Look:
         return finding
 
     return look
+
+
+async def bucket_source(name: str, config: BucketConfig) -> Finding:
+    """List the beginning of a bucket."""
+    from edge.sources.bucket_objects import BucketObjects
+
+    objects = BucketObjects(config)
+    many = 0
+    try:
+        async for page in objects.list():
+            many = len(page)
+            break
+    except EdgeError as error:
+        return Finding(name=f"source {name}", state="fail", text=str(error), hint=error.hint)
+    finally:
+        await objects.close()
+    text = f"bucket {config.bucket}, {many} pictures on its first page, via {config.via}"
+    return Finding(name=f"source {name}", state="ok", text=text)
 
 
 async def camera(name: str, config: CameraConfig) -> Finding:

@@ -11,7 +11,7 @@ from edge.config.bus import BusConfig, DeliveryConfig, SubscriberConfig, Trigger
 from edge.config.handlers import AnnotateConfig, ForwardConfig
 from edge.config.load_faults import Fault, Location, show_given
 
-BUILT_IN = ("redact", "log", "k_sink")
+BUILT_IN = ("redact", "redact-object", "log", "k_sink")
 """Handlers that are there without a table; ``k_sink`` where the environment names a sink."""
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

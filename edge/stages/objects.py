@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -27,7 +28,10 @@ Fetch: TypeAlias = Callable[[ObjectRef], Awaitable[bytes]]
 """Returns an object's bytes, within limits. Raises Rejected (``gone``: it is not there any more)
 or PartFailed."""
 
-GONE = "gone"
+OVER = ("gone", "replaced")
+"""It was removed, or written over: the newer one brings a notification of its own."""
+MOST_FAILURES = 5
+"""A picture under which the engine broke as many times is poison: it is set aside."""
 
 
 class RedactObject:
@@ -68,6 +72,8 @@ class RedactObject:
         self._bucket_of = bucket_of
         self._is_ours = is_ours
         self._broke = broke
+        #: how often the engine broke under a picture, by its event's id; only those that did
+        self._failures: Counter[str] = Counter()
 
     async def __call__(self, event: WireEvent) -> WireEvent | Parcel | None:
         """Fetch and redact one object.
@@ -97,7 +103,7 @@ class RedactObject:
         try:
             return await self._redacted(event, ref, name, fetch)
         except Rejected as error:
-            if error.reason == GONE:
+            if error.reason in OVER:
                 log.info("%s: %s: %s", name, error, error.hint)
                 self._metrics.objects_gone.labels(name).inc()
                 return None
@@ -130,7 +136,11 @@ class RedactObject:
             return await self._redact(arrived)
         except PartFailed as error:  # the engine's: a fetch that failed says nothing about it
             self._broke(error)
-            raise
+            self._failures[arrived.id] += 1
+            if self._failures[arrived.id] < MOST_FAILURES:
+                raise
+            del self._failures[arrived.id]
+            raise Withheld(str(error), hint=error.hint, reason=error.reason) from error
 
 
 def event_id(name: str, ref: ObjectRef, notification: WireEvent | None = None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from edge.bus.pictures import Pictures, Taker, unwanted
+from edge.bus.pictures import Kept, Pictures, Taker, unwanted
 from edge.contracts import Note, Picture
 from edge.errors import EdgeError, Rejected, TryLater
 from edge.event import PICTURE_CLASSIFIED, Event, Outcome, WireEvent
@@ -82,9 +82,10 @@ class Everyone:
         return [name for (name,) in self.rows.execute("SELECT name FROM kept ORDER BY rowid")]
 
 
-def over(everyone: Everyone) -> tuple[Pictures, Metrics]:
+def over(everyone: Everyone) -> tuple[Pictures, Metrics, Kept]:
     metrics = Metrics()
-    return Pictures(metrics, audience=everyone, keeper=everyone), metrics
+    kept = Kept(metrics, everyone)
+    return Pictures(metrics, audience=everyone, keeper=kept), metrics, kept
 
 
 def labels() -> WireEvent:
@@ -98,9 +99,9 @@ def failures(metrics: Metrics, trigger: str) -> float:
 
 async def test_a_parcel_and_the_note_of_its_message_are_kept_together() -> None:
     everyone = Everyone(make_parcel())
-    pictures, _ = over(everyone)
+    pictures, _, kept = over(everyone)
     seen: list[str] = []
-    pictures.made.append(lambda parcel: seen.append(parcel.id))
+    kept.made.append(lambda parcel: seen.append(parcel.id))
     assert await pictures(an_event(a_frame())) is Outcome.DONE
     parcel, note = everyone.kept()
     assert note == f"reply to gate-0 by t0 about {parcel}"
@@ -109,9 +110,9 @@ async def test_a_parcel_and_the_note_of_its_message_are_kept_together() -> None:
 
 async def test_the_same_parcel_again_is_a_duplicate_that_nobody_is_told_of() -> None:
     everyone = Everyone(make_parcel())
-    pictures, _ = over(everyone)
+    pictures, _, kept = over(everyone)
     seen: list[str] = []
-    pictures.made.append(lambda parcel: seen.append(parcel.id))
+    kept.made.append(lambda parcel: seen.append(parcel.id))
     await pictures(an_event(a_frame()))
     assert await pictures(an_event(a_frame())) is Outcome.DUPLICATE
     assert len(everyone.kept()) == 2
@@ -120,26 +121,26 @@ async def test_the_same_parcel_again_is_a_duplicate_that_nobody_is_told_of() -> 
 
 async def test_where_the_outbox_is_full_nothing_is_noted_and_the_reason_is_said() -> None:
     everyone = Everyone(make_parcel())
-    pictures, _ = over(everyone)
+    pictures, _, kept = over(everyone)
     everyone.full = True
     with pytest.raises(TryLater):
         await pictures(an_event(a_frame()))
-    assert (everyone.kept(), everyone.told, pictures.no_room) == ([], [], "no room")
+    assert (everyone.kept(), everyone.told, kept.no_room) == ([], [], "no room")
     everyone.full = False
     await pictures(an_event(a_frame()))
-    assert pictures.no_room == ""
+    assert kept.no_room == ""
 
 
 async def test_an_event_that_came_of_a_picture_is_journalled_without_a_parcel() -> None:
     everyone = Everyone(labels())
-    pictures, _ = over(everyone)
+    pictures, _, _ = over(everyone)
     assert await pictures(an_event(a_frame())) is Outcome.DONE
     assert everyone.kept() == ["reply to gate-0 by t0 about labels-1"]
 
 
 async def test_a_second_handler_that_fails_does_not_spoil_the_redaction_but_is_counted() -> None:
     everyone = Everyone(make_parcel(), Rejected("no labels"))
-    pictures, metrics = over(everyone)
+    pictures, metrics, _ = over(everyone)
     assert await pictures(an_event(a_frame())) is Outcome.DONE
     assert failures(metrics, "t1") == 1
 
@@ -149,20 +150,20 @@ async def test_where_nothing_was_redacted_the_failure_is_the_pictures_own(
     failure: EdgeError | ZeroDivisionError,
 ) -> None:
     everyone = Everyone(failure, labels())
-    pictures, _ = over(everyone)
+    pictures, _, _ = over(everyone)
     with pytest.raises(type(failure)):
         await pictures(an_event(a_frame()))
     assert everyone.kept() == []
 
 
 async def test_a_bug_in_a_second_handler_is_never_hidden() -> None:
-    pictures, _ = over(Everyone(make_parcel(), ZeroDivisionError()))
+    pictures, _, _ = over(Everyone(make_parcel(), ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         await pictures(an_event(a_frame()))
 
 
 async def test_a_picture_that_nobody_wants_says_so() -> None:
-    pictures, _ = over(Everyone())
+    pictures, _, _ = over(Everyone())
     with pytest.raises(Rejected) as caught:
         await pictures(an_event(a_frame()))
     assert caught.value.reason == "unwanted"

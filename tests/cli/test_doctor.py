@@ -20,9 +20,12 @@ from edge.cli.doctor import Check, Finding, in_thread, look
 from edge.cli.main import main
 from edge.config.load import loads
 from edge.config.root import Config
-from edge.config.sources import FolderConfig
+from edge.config.sources import BucketConfig, FolderConfig
 from edge.config.web import WebConfig
 from tests.places import free_port, shared
+from tests.servers.rgw import Rgw, bucket, rgw
+
+__all__ = ["bucket", "rgw"]
 
 Printed = pytest.CaptureFixture[str]
 
@@ -278,3 +281,20 @@ def test_without_ffmpeg_the_encrypted_cameras_are_named(
     assert "apt-get" in finding.hint
     (tmp_path / "ffmpeg").touch(mode=0o755)
     assert parts.ffmpeg(["gate"]).state == "ok"
+
+
+async def test_a_bucket_is_listed_and_one_that_is_not_there_is_told(rgw: Rgw, bucket: str) -> None:
+    def config(name: str) -> BucketConfig:
+        facts = {"kind": "bucket", "endpoint": rgw.endpoint, "bucket": name}
+        keys = {"access_key": rgw.access_key, "secret_key": rgw.secret_key}
+        return BucketConfig.model_validate(facts | keys)
+
+    rgw.client().make_bucket(bucket_name=bucket)
+    found = await parts.bucket_source("yard", config(bucket))
+    assert (found.state, found.text) == (
+        "ok",
+        f"bucket {bucket}, 0 pictures on its first page, via hook",
+    )
+    missing = await parts.bucket_source("yard", config(f"{bucket}-none"))
+    assert missing.state == "fail"
+    assert missing.hint

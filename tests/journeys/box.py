@@ -82,6 +82,17 @@ class BoxProcess:
         except OSError:
             return 0, b""
 
+    def post_raw(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """POST bytes without a type; return status and body."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(url, data=body, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return reply.status, reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
     def post(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """POST a picture or JSON; return status and JSON."""
         kind = "application/json" if body.startswith(b"{") else "application/octet-stream"

@@ -1,0 +1,163 @@
+"""Buckets as sources of a box: who fetches from which, what the hook takes, and how it ends.
+
+::
+
+    hook, listen, pull, sweep --> journal --> trigger "objects" --> RedactObject --> parcel
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from edge.config.bus import SubscriberConfig, TriggerConfig
+from edge.config.sources import BucketConfig
+from edge.config.store import S3StoreConfig
+from edge.contracts import Source
+from edge.errors import Rejected
+from edge.event import Event, WireEvent
+from edge.frame import ObjectRef
+from edge.sources.bucket_rule import BucketRule
+from edge.stages.objects import Fetch, RedactObject, event_id
+
+if TYPE_CHECKING:
+    from edge.app import Box
+    from edge.sources.bucket_objects import BucketObjects
+    from edge.sources.hook import S3Hook
+
+HANDLER, SET_ASIDE = "redact-object", "set-aside"
+
+
+class SetAside:
+    """The handler of notifications that nobody could read: each becomes a dead letter."""
+
+    where = "edge:set-aside"
+    sees_pictures = False
+
+    async def __call__(self, event: Event[Any]) -> NoReturn:
+        """Refuse it, with the reason that it brings along."""
+        why = str(event.extensions.get("why", "it could not be read"))
+        raise Rejected(why, reason=str(event.extensions.get("reason", "malformed_notification")))
+
+    async def close(self) -> None:
+        """Nothing is held here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AnyRule(BucketRule):
+    """What several sources of one bucket want together."""
+
+    rules: tuple[BucketRule, ...] = ()
+
+    def wants(self, event: WireEvent, what: ObjectRef) -> bool:
+        return any(rule.wants(event, what) for rule in self.rules)
+
+
+class Buckets:
+    """The buckets that the sources of a box read, as they are configured now."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._objects: dict[str, tuple[BucketConfig, BucketObjects]] = {}
+
+    def source(self, name: str, config: BucketConfig) -> Source:
+        """Make the source of one."""
+        from edge.sources.bucket import Bucket  # noqa: PLC0415
+
+        return Bucket(
+            name,
+            config,
+            metrics=self._box.metrics,
+            origin=self._box.origin,
+            intake=self._box.bus.broker,
+            objects=self._objects_of(name, config),
+            known=lambda ref: self._box.outbox.knows(event_id(name, ref)),
+        )
+
+    def handler(self) -> RedactObject:
+        """Make the handler that fetches and redacts."""
+        from edge.sources.records import object_of  # noqa: PLC0415
+
+        return RedactObject(
+            self._box.redact,
+            self._box.metrics,
+            origin=self._box.origin,
+            object_of=object_of,
+            bucket_of=self._of,
+            is_ours=self._is_ours,
+            broke=self._box.holder.broke,
+        )
+
+    def triggers(self) -> dict[str, TriggerConfig]:
+        """Return the built-in triggers; none while no source reads a bucket."""
+        from edge.sources.hook import MALFORMED  # noqa: PLC0415
+        from edge.sources.records_s3 import TYPES  # noqa: PLC0415
+
+        if not any(self._configs(self._box.config.sources)):
+            return {}
+        return {
+            "objects": TriggerConfig(
+                filters=[{"prefix": {"type": f"{TYPES}ObjectCreated:"}}],
+                subscriber=SubscriberConfig(ref=HANDLER),
+                concurrency=self._box.pool.workers + 2,
+            ),
+            "unreadable": TriggerConfig(
+                filters=[{"exact": {"type": MALFORMED}}],
+                subscriber=SubscriberConfig(ref=SET_ASIDE),
+            ),
+        }
+
+    def hook(self) -> S3Hook | None:
+        """Return where notifications go; None while no source reads a bucket."""
+        from edge.sources.hook import S3Hook  # noqa: PLC0415
+
+        configs = [config for _, config in self._configs(self._box.sources.configs)]
+        if not configs:
+            return None
+        tokens = frozenset(config.token.reveal() for config in configs if config.token.reveal())
+        return S3Hook(self._box.bus.broker, self._rule, tokens=tokens)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        for _, objects in self._objects.values():
+            await objects.close()
+
+    def _configs(self, sources: Any) -> Iterator[tuple[str, BucketConfig]]:
+        for name, config in sources.items():
+            if isinstance(config, BucketConfig):
+                yield name, config
+
+    def _objects_of(self, name: str, config: BucketConfig) -> BucketObjects:
+        from edge.sources.bucket_objects import BucketObjects  # noqa: PLC0415
+
+        known = self._objects.get(name)
+        if known is None or known[0] != config:
+            known = self._objects[name] = (config, BucketObjects(config))
+        return known[1]
+
+    def _of(self, ref: ObjectRef) -> tuple[str, Fetch] | None:
+        for name, config in self._configs(self._box.sources.configs):
+            if config.bucket == ref.bucket and _rule(config).holds(ref.key):
+                return name, self._objects_of(name, config).get
+        return None
+
+    def _rule(self, bucket: str) -> BucketRule | None:
+        found = [config for _, config in self._configs(self._box.sources.configs)]
+        rules = tuple(_rule(config) for config in found if config.bucket == bucket)
+        return _AnyRule(rules=rules) if rules else None
+
+    def _is_ours(self, ref: ObjectRef) -> bool:
+        store = self._box.config.store
+        if not isinstance(store, S3StoreConfig) or ref.bucket != store.bucket:
+            return False
+        where = urlsplit(store.endpoint).netloc
+        return ref.key.startswith(store.prefix) and any(
+            urlsplit(config.endpoint).netloc == where and config.bucket == ref.bucket
+            for _, config in self._configs(self._box.sources.configs)
+        )
+
+
+def _rule(config: BucketConfig) -> BucketRule:
+    return BucketRule(prefix=config.prefix, suffixes=tuple(config.suffixes))
