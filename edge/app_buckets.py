@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from edge.config.bus import SubscriberConfig, TriggerConfig
-from edge.config.sources import BucketConfig
+from edge.config.sources import BucketConfig, SourceConfig
 from edge.config.store import S3StoreConfig
 from edge.contracts import Source
 from edge.errors import Rejected
@@ -90,12 +90,12 @@ class Buckets:
             broke=self._box.holder.broke,
         )
 
-    def triggers(self) -> dict[str, TriggerConfig]:
-        """Return the built-in triggers; none while no source reads a bucket."""
+    def triggers(self, sources: Mapping[str, SourceConfig]) -> dict[str, TriggerConfig]:
+        """Return the built-in triggers that these sources need; none where none is a bucket."""
         from edge.sources.hook import MALFORMED  # noqa: PLC0415
         from edge.sources.records_s3 import TYPES  # noqa: PLC0415
 
-        if not any(self._configs(self._box.config.sources)):
+        if not any(self._configs(sources)):
             return {}
         return {
             "objects": TriggerConfig(
@@ -124,7 +124,7 @@ class Buckets:
         for _, objects in self._objects.values():
             await objects.close()
 
-    def _configs(self, sources: Any) -> Iterator[tuple[str, BucketConfig]]:
+    def _configs(self, sources: Mapping[str, SourceConfig]) -> Iterator[tuple[str, BucketConfig]]:
         for name, config in sources.items():
             if isinstance(config, BucketConfig):
                 yield name, config

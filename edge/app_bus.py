@@ -26,6 +26,7 @@ from edge.config import handlers as kinds
 from edge.config.bus import DeliveryConfig, SubscriberConfig, TriggerConfig
 from edge.config.root import Config
 from edge.config.secret import Secret
+from edge.config.sources import SourceConfig
 from edge.contracts import Handler
 from edge.control.triggers import parse_trigger
 from edge.errors import EdgeError, Fatal
@@ -109,16 +110,21 @@ class Bus:
             HANDLER: self._box.buckets.handler(),
             SET_ASIDE: SetAside(),
         }
-        triggers = BUILT_IN | self._box.buckets.triggers()
         sink = _sink_of_the_environment()
         if sink is not None:
             own[K_SINK] = sink
-            triggers[K_SINK] = OF_THE_ENVIRONMENT
         self.handlers = own | self._built(self._config)
         await self.broker.set_handlers(self.handlers)
-        await self.broker.set_triggers(triggers, "built-in")
+        await self.sources_changed(self._config.sources)
         await self._set(self._config.triggers)
         await self.broker.open()
+
+    async def sources_changed(self, sources: Mapping[str, SourceConfig]) -> None:
+        """Set the triggers that the box needs for its sources."""
+        triggers = BUILT_IN | self._box.buckets.triggers(sources)
+        if K_SINK in self.handlers:
+            triggers[K_SINK] = OF_THE_ENVIRONMENT
+        await self.broker.set_triggers(triggers, "built-in")
 
     async def apply(self, wanted: Config) -> None:
         """Take over the handlers and triggers of another configuration; nothing that waits is lost.
@@ -140,6 +146,7 @@ class Bus:
         for name, handler in old.items():
             if self.handlers.get(name) is not handler:
                 await handler.close()
+        await self.sources_changed(wanted.sources)
         await self._set(wanted.triggers)
 
     async def close(self) -> None:

@@ -91,6 +91,8 @@ class BoxView:
 
     async def command(self, verb: str, args: Mapping[str, Any]) -> view.Reply:
         outcome = await carry_out(self._box.sources, verb, args)
+        if verb in ("source.add", "source.remove") and not outcome.code:
+            await self._box.bus.sources_changed(self._box.sources.configs)
         return view.Reply(
             status="error" if outcome.code else "ok",
             code=outcome.code,

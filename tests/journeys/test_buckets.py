@@ -107,3 +107,19 @@ def test_a_notification_that_nobody_can_read_is_answered_and_set_aside(
     (letter,) = json.loads(box.get("/v1/dlq")[1])["letters"]
     assert letter["reason"] == "malformed_notification"
     assert box.post_raw("/hooks/s3?token=wrong", b"{}")[0] in (401, 403)
+
+
+def test_a_bucket_that_is_added_while_the_box_runs_is_read_at_once(
+    make_box: MakeBox, rgw: Rgw, bucket: str
+) -> None:
+    rgw.client().make_bucket(bucket_name=bucket)
+    key = put(rgw, bucket, 1, min(shared("data/people-dev/images").iterdir()))
+    whole = config(rgw, bucket)
+    source, store = whole.split("[store]")
+    box = make_box(f"[store]{store}")
+    box.start()
+    box.write(f"{source}[store]{store}")
+    box.reload()
+    until("it is swept", lambda: set(stored(rgw, bucket)) == {key})
+    facts = json.loads(box.get("/v1/sources")[1])["sources"]
+    assert [(one["kind"], one["state"]) for one in facts] == [("bucket", "streaming")]
