@@ -31,7 +31,7 @@ from typing import Any
 from edge.app_buckets import Buckets
 from edge.app_bus import Bus
 from edge.app_checks import faults
-from edge.app_spool import NAME, SCHEMA, mend
+from edge.app_spool import spool_in
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import LATEST, LanePolicy, Lanes
@@ -49,7 +49,6 @@ from edge.control.sources import SourceTable
 from edge.errors import Fatal
 from edge.ops import log as logs
 from edge.ops.beats import Beats, LoopLag
-from edge.ops.database import Database
 from edge.ops.groups import cause_of
 from edge.ops.metrics import Metrics
 from edge.ops.notify import notify, watchdog_seconds
@@ -161,7 +160,7 @@ class Box:
         self._background: list[asyncio.Task[None]] = []
 
         state = state_directory(config.box)
-        self.spool = Database(state / NAME, SCHEMA, name="spool", mend=mend)
+        self.spool = spool_in(state)
         self.outbox = Outbox(self.spool, config.outbox, metrics)
         self.store = build_store(config)
         self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)

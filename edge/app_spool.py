@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from pathlib import Path
 
 from edge.bus import journal_mend
 from edge.bus.journal_sql import SCHEMA as JOURNAL
+from edge.ops.database import Database
 from edge.sinks import outbox_mend
 from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 
 NAME = "spool.db"
 SCHEMA = (*OUTBOX, JOURNAL)
 """One script a version, for ``Database``."""
+
+
+def spool_in(state: Path) -> Database:
+    """Return the spool of a box, not yet open."""
+    _adopt(state / NAME)
+    return Database(state / NAME, SCHEMA, name="spool", mend=mend)
+
+
+def _adopt(spool: Path) -> None:
+    """Take over the outbox of an earlier Edge, which had a file of its own, with all that waits."""
+    old = spool.with_name("outbox.db")
+    if spool.exists() or not old.exists():
+        return
+    for tail in ("-wal", ""):  # the file last: a log without it would be lost
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{old}{tail}").rename(f"{spool}{tail}")
 
 
 def mend(connection: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
@@ -11,6 +12,53 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 """``(h, w, 3)`` uint8 BGR."""
+
+READABLE_PICTURES = (
+    (0, b"\xff\xd8", "JPEG"),
+    (0, b"\x89PNG", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (4, b"ftypavi", "AVIF"),
+    (4, b"jP  ", "JPEG2000"),
+)
+"""Offset, bytes and name of what can be read where its header is whole."""
+OTHER_PICTURES = (
+    *((4, b"ftyp" + brand, "HEIC") for brand in (b"hei", b"hev", b"mif1", b"msf1")),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL ", "JPEG XL"),
+)
+"""The same for pictures that cannot be read."""
+_MORE = (
+    (8, b"WEBP", "WebP"),
+    (8, b"AVI ", "AVI"),
+    (4, b"ftyp", "MP4"),
+    (0, b"\x1aE\xdf\xa3", "Matroska"),
+)
+
+
+def is_text(body: bytes) -> bool:
+    """Tell whether bytes are UTF-8 text; a character that is cut off at the end does not count."""
+    if b"\0" in body:
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(body)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def picture_format(body: bytes) -> str:
+    """Return what a picture or video file is by how it begins; empty: it is none.
+
+    Text is none, though it may begin with the letters of one.
+    """
+    for offset, signature, name in (*READABLE_PICTURES, *OTHER_PICTURES, *_MORE):
+        if body.startswith(signature, offset) and not is_text(body[:512]):
+            return name
+    return ""
 
 
 class _Raw:

@@ -30,6 +30,7 @@ from edge.config.bus import BusConfig, TriggerConfig
 from edge.contracts import Accepted, Handler, Keeper
 from edge.errors import Rejected, TryLater
 from edge.event import NAMED, Event, WireEvent
+from edge.frame import picture_format
 from edge.ops.groups import cause_of
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
@@ -150,7 +151,8 @@ class Broker:
         """Take events, all or none of them; they are on disk when it returns.
 
         Raises:
-            Rejected: ``too_large``: an event is over ``bus.max_event``.
+            Rejected: ``too_large``: an event is over ``bus.max_event``; ``raw_picture``: its data
+                is a picture or a video.
             TryLater: ``journal_full``, ``disk_full`` or ``stopping``.
 
         """
@@ -159,7 +161,7 @@ class Broker:
                 "the box is stopping", hint="try again", reason="stopping", after=STOP_RETRY_S
             )
         for event in events:
-            self._check_size(event)
+            self._check(event)
         arrivals = await self._arrivals(events)
         accepted = await self._journal.accept(arrivals)
         self.announce([arrival for arrival, one in zip(arrivals, accepted, strict=True) if one.new])
@@ -180,7 +182,17 @@ class Broker:
             event=event, targets=self._targets(event), hops=hops, digest=digest_of(event)
         )
 
-    def _check_size(self, event: WireEvent) -> None:
+    def _check(self, event: WireEvent) -> None:
+        """Refuse what must not be written: a picture that nobody redacted, or too much."""
+        kind = event.datacontenttype.lower().partition("/")[0]
+        picture = picture_format(event.data or b"") or (kind in ("image", "video") and kind)
+        if picture and event.data:
+            raise Rejected(
+                f"the data of event {event.id[:80]} is a picture ({picture}): a raw one is never "
+                "written to this box's disk",
+                hint="upload pictures with POST /v1/images; send others by reference (dataref)",
+                reason="raw_picture",
+            )
         size = len(event.data or b"")
         size += sum(len(name) + len(str(value)) for name, value in event.attributes().items())
         if size > self._config.max_event:
@@ -219,11 +231,11 @@ class Broker:
             cause: place in the journal of what was replied to; 0: it was not journalled.
 
         Raises:
-            Rejected: ``too_large``.
+            Rejected: ``too_large`` or ``raw_picture``.
 
         """
         event, _ = without_hops(reply, hops)
-        self._check_size(event)
+        self._check(event)
         targets = self._targets(event)
         digest = digest_of(event, parent, trigger)
         return [

@@ -181,7 +181,8 @@ class SpoolFile:
             connection.execute(f"PRAGMA {fact}").fetchone()
             for fact in ("user_version", "application_id")
         )
-        if mark != (MARK + version if version else 0):
+        # files of an earlier Edge have no mark
+        if mark != MARK + version and (mark or version > len(self._schema)):
             raise damaged(f"format {version} and application_id {mark:#x} do not agree")
         if version > len(self._schema):
             raise Fatal(

@@ -12,6 +12,7 @@ from edge.cloudevents import json_text
 from edge.contracts import Intake
 from edge.errors import Rejected
 from edge.event import Event, WireEvent
+from edge.frame import is_text
 from edge.sources.bucket_rule import BucketRule
 from edge.sources.records import object_of, read
 
@@ -22,8 +23,9 @@ MALFORMED: Final = "io.edge.notification.malformed.v1"
 ORIGIN: Final = "/hooks/s3"
 LARGE: Final = 64 * 1024
 """A body of more bytes is read beside the loop: a thousand records take 50 ms."""
-KEPT: Final = 512 * 1024
-"""Bytes that are kept of a body that nobody could read; ``bytes`` says how many there were."""
+KEPT: Final = 1024
+"""Bytes that are kept of a text that nobody could read; ``bytes`` says how many there were. No
+more, and nothing of what is no text: a camera may have sent its raw picture here."""
 
 
 class S3Hook:
@@ -94,13 +96,13 @@ class S3Hook:
 
 def _malformed(body: bytes, error: Rejected) -> WireEvent:
     """Return the event for a body; the same body is the same event."""
-    kept = body[:KEPT]
+    kept = body[:KEPT] if is_text(body[:KEPT]) else None
     return Event(
         id=hashlib.sha256(body).hexdigest(),
         source=ORIGIN,
         type=MALFORMED,
         datacontenttype="application/json"
-        if json_text.is_value(kept)
+        if kept and json_text.is_value(kept)
         else "application/octet-stream",
         data=kept,
         extensions={"reason": error.reason, "why": str(error), "bytes": len(body)},

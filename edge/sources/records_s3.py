@@ -93,12 +93,7 @@ def facts_of(
     form = _form(keys, origin, f"{bucket}/{raw}", plain_path)
     # a change feed does not know what the object is by now: it makes size and eTag up
     guessed = origin == "ceph:s3" and name.endswith(":*")
-    event_id = fields.text("eventId")
-    requested = (
-        fields.text("responseElements", "x-amz-request-id"),
-        fields.text("responseElements", "x-amz-id-2"),
-        sequencer := fields.text("s3", "object", "sequencer"),
-    )
+    sequencer = fields.text("s3", "object", "sequencer")
     return Facts(
         name=name,
         origin=origin,
@@ -110,9 +105,20 @@ def facts_of(
         etag="" if guessed else fields.text("s3", "object", "eTag").strip('"'),
         size=None if guessed else fields.size("s3", "object", "size"),
         sequencer=sequencer,
-        ids=(event_id,) if event_id else tuple(filter(None, requested)),
+        ids=_ids(fields, sequencer),
         time=fields.text("eventTime"),
     )
+
+
+def _ids(fields: _Fields, sequencer: str) -> tuple[str, ...]:
+    """Return what the server calls the happening: its own id, else the request's."""
+    event_id = fields.text("eventId")
+    if event_id:
+        return (event_id,)
+    requested = [
+        fields.text("responseElements", f"x-amz-{name}") for name in ("request-id", "id-2")
+    ]
+    return tuple(filter(None, [*requested, sequencer]))
 
 
 def to_event(facts: Facts, data: bytes, where: str) -> WireEvent:

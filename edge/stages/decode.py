@@ -23,31 +23,12 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from edge.errors import Rejected
-from edge.frame import Encoded, Frame, Pixels
+from edge.frame import OTHER_PICTURES, READABLE_PICTURES, Encoded, Frame, Pixels
 from edge.stages.decode_png import only_picture
 
 _READABLE = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
 """Pillow's names. WebP's header is read here."""
 _ACCEPTED = "send a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or JPEG 2000 picture"
-
-_SIGNATURES = (
-    (0, b"\xff\xd8", "JPEG"),
-    (0, b"\x89PNG", "PNG"),
-    (0, b"GIF8", "GIF"),
-    (0, b"BM", "BMP"),
-    (4, b"ftypavi", "AVIF"),
-    (4, b"jP  ", "JPEG2000"),
-)
-"""Offset, bytes and name of what can be read where its header is whole."""
-_OTHER_PICTURES = (
-    *((4, b"ftyp" + brand, "HEIC") for brand in (b"hei", b"hev", b"mif1", b"msf1")),
-    (0, b"II*\x00", "TIFF"),
-    (0, b"MM\x00*", "TIFF"),
-    (0, b"8BPS", "Photoshop"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (4, b"JXL ", "JPEG XL"),
-)
-"""The same for pictures that cannot be read."""
 
 _SCANS = 100
 """A progressive JPEG has about ten; one with thousands would keep a core busy for minutes."""
@@ -194,14 +175,14 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 def _unknown(body: bytes) -> Rejected:
     """Return the reason why Pillow cannot tell what a file is."""
-    for offset, signature, name in _OTHER_PICTURES:
+    for offset, signature, name in OTHER_PICTURES:
         if body.startswith(signature, offset):
             return Rejected(
                 f"a {name} picture of a kind that cannot be read",
                 hint=_ACCEPTED,
                 reason="unsupported_format",
             )
-    for offset, signature, name in _SIGNATURES:
+    for offset, signature, name in READABLE_PICTURES:
         if body.startswith(signature, offset):
             return _damaged(f"the header of this {name} makes no sense")
     what = "the content is that of no picture" if body else "the file is empty"

@@ -107,23 +107,25 @@ def trouble(source: Seeing) -> str:
 
 def is_it_sending(sending: Sending) -> Answer:
     """Say whether the store takes pictures, and what waits."""
-    waiting = f"{count(sending['waiting'])} pictures ({size(sending['bytes'])})"
+    one = sending["waiting"] == 1
+    noun, wait = ("picture", "waits") if one else ("pictures", "wait")
+    waiting = f"{count(sending['waiting'])} {noun} ({size(sending['bytes'])})"
     full = sending["bytes"] >= NEARLY_FULL * sending["max_bytes"] > 0
     if not sending["up"]:
         why = f" ({sending['reason']})" if sending["reason"] else ""
         if full:
-            text = f"The store is away{why} and the outbox is nearly full: {waiting} wait."
+            text = f"The store is away{why} and the outbox is nearly full: {waiting} {wait}."
             return _answer("failed", "No", text, sending["hint"])
-        text = f"The store is away{why}. {waiting} wait safely on this box."
+        text = f"The store is away{why}. {waiting} {wait} safely on this box."
         return _answer("degraded", "Waiting", text, sending["hint"])
     oldest = sending["oldest"] or 0.0
     if full or oldest > LATE_AFTER:
-        text = f"{waiting} wait, the oldest for {age(oldest)}."
+        text = f"{waiting} {wait}, the oldest for {age(oldest)}."
         return _answer(
             "degraded", "Behind", text, sending["hint"] or "The store is slower than the cameras."
         )
     if sending["waiting"]:
-        return _answer("ok", "Yes, sending", f"{waiting} are on their way.", "")
+        return _answer("ok", "Yes, sending", f"{waiting} {'is' if one else 'are'} on the way.", "")
     return _answer("ok", "Yes, sending", "The store has every picture.", "")
 
 

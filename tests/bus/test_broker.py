@@ -18,6 +18,7 @@ from edge.event import Event, WireEvent
 from edge.frame import Frame
 from tests.bus.rig import Sink, event, opened, trigger
 from tests.parts import MORNING, make_parcel
+from tests.places import shared
 
 
 async def test_an_event_goes_to_each_trigger_that_wants_it_and_to_no_other(tmp_path: Path) -> None:
@@ -46,6 +47,43 @@ async def test_what_nobody_wants_is_done_at_once_and_known_again(tmp_path: Path)
         assert [one.new for one in first + second] == [True, False]
         (trace,) = await bus.journal.traces("1")
         assert trace.outcome == "unwanted"
+
+
+def files_with(piece: bytes, folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if piece in file.read_bytes()]
+
+
+@pytest.mark.parametrize("name", ["beagle.jpg", "grace_hopper.bmp"])
+async def test_a_raw_picture_is_never_journalled(tmp_path: Path, name: str) -> None:
+    picture = (shared("data/photos") / name).read_bytes()[:100_000]
+    sink = Sink()
+    async with opened(tmp_path / "s.db", {"it": sink}, {"it": trigger("it")}) as bus:
+        for one in (
+            event(2, data=picture, datacontenttype="application/octet-stream"),
+            event(3, data=b"whatever", datacontenttype="image/x-own"),
+        ):
+            with pytest.raises(Rejected) as caught:
+                await bus.broker.accept([event(1), one])
+            assert caught.value.reason == "raw_picture"
+        text = event(4, data=b"BM, GIF8 and RIFF are letters", datacontenttype="text/plain")
+        await bus.broker.accept([text])
+        await bus.ended()
+        assert sink.ids == ["4"]
+
+
+async def test_a_raw_picture_that_comes_as_an_answer_is_written_nowhere(tmp_path: Path) -> None:
+    picture = (shared("data/photos") / "beagle.jpg").read_bytes()
+
+    async def answer(_: WireEvent) -> WireEvent:
+        return event(9, type="t.two", data=picture, datacontenttype="application/octet-stream")
+
+    triggers = {"it": trigger("it")}
+    async with opened(tmp_path / "s.db", {"it": Sink(answer)}, triggers) as bus:
+        await bus.broker.accept([event(1)])
+        await bus.ended()
+        assert await bus.reasons() == {"1": "raw_picture"}
+    piece = picture[5000:5064]
+    assert files_with(piece, tmp_path) == []
 
 
 async def test_a_batch_with_one_event_too_large_is_refused_whole(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.box import BoxProcess, message, pictures, until
+from tests.journeys.box import BoxProcess, message, pictures, traces, until
 from tests.journeys.conftest import MakeBox
 from tests.journeys.sink import EventSink
+from tests.places import shared
 
 SCENE = '[sources.site]\nkind = "scene"\nfps = 5\nwidth = 320\nheight = 180\n'
 SORTED = r"""
@@ -146,3 +147,23 @@ def ended(box: BoxProcess, event_id: str) -> dict[str, Any] | None:
     status, body = box.get(f"/v1/events/{event_id}")
     found: list[dict[str, Any]] = json.loads(body)["traces"] if status == 200 else []
     return found[0] if found and found[0]["ended_at"] else None
+
+
+def test_a_raw_picture_that_is_sent_as_an_event_or_a_notification_is_written_nowhere(
+    make_box: MakeBox, tmp_path: Path
+) -> None:
+    box = make_box(store_in(tmp_path / "store") + SORTED)
+    box.start()
+    picture = shared("data/photos/beagle.jpg").read_bytes()
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/camera", "ce-type": "raw"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{box.port}/v1/events", data=picture, headers=headers
+    )
+    request.add_header("Content-Type", "application/octet-stream")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    with refused.value as answer:
+        assert json.loads(answer.read())["error"]["code"] == "raw_picture"
+    box.post_raw("/hooks/s3", picture)
+    assert box.stop() == 0
+    assert list(traces([picture], tmp_path)) == []

@@ -282,13 +282,16 @@ async def test_a_body_that_ends_early_is_no_object(
 async def test_an_error_without_end_takes_no_memory(
     raw: StartRaw, made: list[BucketObjects]
 ) -> None:
+    sent: list[int] = []
+
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 404 No\r\nContent-Type: application/xml\r\n\r\n<Error>")
         while True:
-            connection.sendall(b" " * 65536)
+            sent.append(connection.send(b" " * 65536))
 
     made.append(reader(raw(talk).endpoint))
     await refused(made[0].get(ObjectRef(bucket="frames", key="a")), PartFailed, "unreachable")
+    assert sum(sent) < 32 * 2**20  # the limit, and what fits into the sockets' buffers
 
 
 async def test_a_server_that_is_not_there_is_unreachable(made: list[BucketObjects]) -> None:
