@@ -19,13 +19,13 @@ from edge.contracts import Source
 from edge.errors import Rejected
 from edge.event import Event, WireEvent
 from edge.frame import ObjectRef
-from edge.sources.bucket_rule import BucketRule
+from edge.sources.buckets.rule import BucketRule
 from edge.stages.objects import Fetch, RedactObject, event_id
 
 if TYPE_CHECKING:
     from edge.app import Box
-    from edge.sources.bucket_objects import BucketObjects
-    from edge.sources.hook import S3Hook
+    from edge.sources.buckets.hook import S3Hook
+    from edge.sources.buckets.objects import BucketObjects
 
 HANDLER, SET_ASIDE = "redact-object", "set-aside"
 
@@ -64,7 +64,7 @@ class Buckets:
 
     def source(self, name: str, config: BucketConfig) -> Source:
         """Make the source of one."""
-        from edge.sources.bucket import Bucket  # noqa: PLC0415
+        from edge.sources.buckets.source import Bucket  # noqa: PLC0415
 
         return Bucket(
             name,
@@ -78,7 +78,7 @@ class Buckets:
 
     def handler(self) -> RedactObject:
         """Make the handler that fetches and redacts."""
-        from edge.sources.records import object_of  # noqa: PLC0415
+        from edge.sources.buckets.records import object_of  # noqa: PLC0415
 
         return RedactObject(
             self._box.redact,
@@ -92,8 +92,8 @@ class Buckets:
 
     def triggers(self, sources: Mapping[str, SourceConfig]) -> dict[str, TriggerConfig]:
         """Return the built-in triggers that these sources need; none where none is a bucket."""
-        from edge.sources.hook import MALFORMED  # noqa: PLC0415
-        from edge.sources.records_s3 import TYPES  # noqa: PLC0415
+        from edge.sources.buckets.hook import MALFORMED  # noqa: PLC0415
+        from edge.sources.buckets.records_s3 import TYPES  # noqa: PLC0415
 
         if not any(self._configs(sources)):
             return {}
@@ -111,7 +111,7 @@ class Buckets:
 
     def hook(self) -> S3Hook | None:
         """Return where notifications go; None while no source reads a bucket."""
-        from edge.sources.hook import S3Hook  # noqa: PLC0415
+        from edge.sources.buckets.hook import S3Hook  # noqa: PLC0415
 
         configs = [config for _, config in self._configs(self._box.sources.configs)]
         if not configs:
@@ -130,7 +130,7 @@ class Buckets:
                 yield name, config
 
     def _objects_of(self, name: str, config: BucketConfig) -> BucketObjects:
-        from edge.sources.bucket_objects import BucketObjects  # noqa: PLC0415
+        from edge.sources.buckets.objects import BucketObjects  # noqa: PLC0415
 
         known = self._objects.get(name)
         if known is None or known[0] != config:

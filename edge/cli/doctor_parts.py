@@ -151,7 +151,7 @@ def _known(finding: Finding) -> Look:
 
 async def bucket_source(name: str, config: BucketConfig) -> Finding:
     """List the beginning of a bucket."""
-    from edge.sources.bucket_objects import BucketObjects
+    from edge.sources.buckets.objects import BucketObjects
 
     objects = BucketObjects(config)
     many = 0

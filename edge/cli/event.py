@@ -19,8 +19,8 @@ from edge.cli.show import answer, json_option, warn
 from edge.cloudevents import http, json_format, json_text
 from edge.errors import EdgeError, PartFailed, Rejected, TryLater
 from edge.event import WireEvent
-from edge.sources import records
-from edge.sources.records_s3 import Keys
+from edge.sources.buckets import records
+from edge.sources.buckets.records_s3 import Keys
 
 BATCH = 100
 """Events in a batch at most."""

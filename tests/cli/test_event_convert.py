@@ -10,7 +10,7 @@ import pytest
 from edge.cli.main import main
 from edge.cloudevents import json_format
 from tests.places import shared
-from tests.sources.notifications import KEY, listen, minio, records, webhook
+from tests.sources.buckets.notifications import KEY, listen, minio, records, webhook
 
 
 def test_a_notification_becomes_a_json_line_for_each_record(

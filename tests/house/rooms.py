@@ -38,7 +38,7 @@ HOMES = {
         "edge/catalog/pull.py",
         "edge/sinks/forward_http.py",
         "edge/sinks/vision.py",
-        "edge/sources/bucket_link.py",
+        "edge/sources/buckets/link.py",
         "edge/cli/",
     ),
     "annotated_types": ("edge/config/",),
@@ -47,7 +47,7 @@ HOMES = {
     "cv2": ("edge/sources/", "edge/stages/", "edge/privacy/", "edge/cli/"),
     "google": ("edge/catalog/",),  # protobuf, in which ONNX files are written
     "jinja2": ("edge/web/",),
-    "minio": ("edge/sinks/s3.py", "edge/sources/bucket_objects"),
+    "minio": ("edge/sinks/s3.py", "edge/sources/buckets/objects"),
     "onnx": ("edge/catalog/",),
     "onnxruntime": ("edge/stages/engines/onnx.py",),
     "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
@@ -59,9 +59,9 @@ HOMES = {
     "pydantic_core": ("edge/config/",),
     "rich": ("edge/cli/",),
     "tensorrt": ("edge/stages/engines/tensorrt",),
-    "urllib3": ("edge/sinks/s3.py", "edge/sources/bucket_objects"),
+    "urllib3": ("edge/sinks/s3.py", "edge/sources/buckets/objects"),
     "yarl": (
-        "edge/sources/bucket_link.py",
+        "edge/sources/buckets/link.py",
     ),  # aiohttp's addresses, for one that is encoded already
 }
 """The home of every library, as beginnings of paths. NumPy may be used everywhere."""

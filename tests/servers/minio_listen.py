@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
-from edge.sources.sigv import Keys, Request, sign_v4
+from edge.sources.buckets.sigv import Keys, Request, sign_v4
 
 ACCESS_KEY, SECRET_KEY = "minioadmin", "minio-secret-0123"
 _HEAD = (

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from minio import Minio
 
-from edge.sources.bucket_link import Ask, BucketLink
-from edge.sources.sigv import Keys
+from edge.sources.buckets.link import Ask, BucketLink
+from edge.sources.buckets.sigv import Keys
 from tests.places import need, shared
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from minio.notificationconfig import NotificationConfig, TopicConfig
 
-from edge.sources.sigv import Keys, Request, sign_v4
+from edge.sources.buckets.sigv import Keys, Request, sign_v4
 from tests.servers.rgw import Rgw
 
 

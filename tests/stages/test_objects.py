@@ -20,7 +20,7 @@ from edge.errors import PartFailed, Rejected, Withheld
 from edge.event import Event, WireEvent
 from edge.frame import ObjectRef
 from edge.parcel import Parcel
-from edge.sources.bucket_objects import BucketObjects
+from edge.sources.buckets.objects import BucketObjects
 from edge.stages.objects import MOST_FAILURES, RedactObject, event_id
 from tests.places import shared
 from tests.servers.odd_s3 import Answer, OddS3, odd_s3

@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 
 from edge.errors import TryLater
-from edge.sources.bucket_rule import BucketRule
-from edge.sources.hook import MALFORMED, S3Hook
+from edge.sources.buckets.hook import MALFORMED, S3Hook
+from edge.sources.buckets.rule import BucketRule
 from edge.web.hooks import MOST, MOST_PAUSES
 from tests.places import need
-from tests.sources.notifications import KEY, minio, records, webhook
+from tests.sources.buckets.notifications import KEY, minio, records, webhook
 from tests.web.conftest import Open, Site
 from tests.web.parts import FakeBox
 

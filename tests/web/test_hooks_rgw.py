@@ -7,9 +7,9 @@ import io
 import time
 
 from edge.errors import TryLater
-from edge.sources.bucket_rule import BucketRule
-from edge.sources.hook import S3Hook
-from edge.sources.records import object_of
+from edge.sources.buckets.hook import S3Hook
+from edge.sources.buckets.records import object_of
+from edge.sources.buckets.rule import BucketRule
 from tests.servers.rgw import Rgw, bucket, rgw
 from tests.servers.rgw_topics import push_to
 from tests.web.conftest import Open, Site

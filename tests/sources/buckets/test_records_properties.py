@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from edge.cloudevents import json_format
 from edge.errors import Rejected
-from edge.sources.records import object_of, read
-from tests.sources.notifications import aws, event_bridge, listen, minio, sns, webhook
-from tests.sources.notifications import records as body_of
+from edge.sources.buckets.records import object_of, read
+from tests.sources.buckets.notifications import aws, event_bridge, listen, minio, sns, webhook
+from tests.sources.buckets.notifications import records as body_of
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 

@@ -9,11 +9,11 @@ from contextlib import suppress
 
 from edge.config.sources import BucketConfig
 from edge.errors import PartFailed
-from edge.sources.bucket_objects import BucketObjects
+from edge.sources.buckets.objects import BucketObjects
 from tests.servers.minio_listen import minio, until
 from tests.servers.rgw import Rgw, bucket, rgw
 from tests.servers.rgw_pubsub import RgwPubsub, pubsub
-from tests.sources.bucket_life import Journal, Open, Shelf, journal, opened
+from tests.sources.buckets.life import Journal, Open, Shelf, journal, opened
 
 __all__ = ["bucket", "journal", "minio", "opened", "pubsub", "rgw"]
 

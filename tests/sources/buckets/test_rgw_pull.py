@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import PartFailed
-from edge.sources.bucket_link import BucketLink
-from edge.sources.records import read
-from edge.sources.rgw_pull import PAGE, Pulled, RgwPull, page_of
-from edge.sources.sigv import Keys
+from edge.sources.buckets.link import BucketLink
+from edge.sources.buckets.records import read
+from edge.sources.buckets.rgw_pull import PAGE, Pulled, RgwPull, page_of
+from edge.sources.buckets.sigv import Keys
 from tests.places import shared
 from tests.servers.minio_listen import until
 from tests.servers.rgw_pubsub import RgwPubsub, pubsub

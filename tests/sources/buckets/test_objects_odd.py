@@ -15,11 +15,11 @@ import pytest
 
 from edge.errors import PartFailed, Rejected
 from edge.frame import ObjectRef
-from edge.sources.bucket_objects import BucketObjects
+from edge.sources.buckets.objects import BucketObjects
 from tests.parts import until
 from tests.places import free_port
 from tests.servers.odd_s3 import Answer, OddS3
-from tests.sources.test_bucket_objects import BODY, Make, made, pages, reader, refused
+from tests.sources.buckets.test_objects import BODY, Make, made, pages, reader, refused
 
 __all__ = ["made"]
 

@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from edge.errors import PartFailed
-from edge.sources.sigv import Keys, Request, encode_path, encode_query, sign_v2, sign_v4
+from edge.sources.buckets.sigv import Keys, Request, encode_path, encode_query, sign_v2, sign_v4
 
 CONNECT_SECONDS: Final = 10.0
 MOST_REFUSAL: Final = 4096

@@ -15,10 +15,10 @@ from edge.errors import PartFailed, Rejected
 from edge.event import WireEvent
 from edge.frame import ObjectRef
 from edge.ops.metrics import Metrics
-from edge.sources.bucket import Bucket
-from edge.sources.bucket_objects import Listed
-from edge.sources.bucket_sweep import Objects
-from edge.sources.records import object_of
+from edge.sources.buckets.objects import Listed
+from edge.sources.buckets.records import object_of
+from edge.sources.buckets.source import Bucket
+from edge.sources.buckets.sweep import Objects
 from tests.servers.minio_listen import ACCESS_KEY, SECRET_KEY, FakeMinio
 
 

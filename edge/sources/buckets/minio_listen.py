@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from edge.errors import PartFailed
-from edge.sources.bucket_link import Answer, Ask, BucketLink
+from edge.sources.buckets.link import Answer, Ask, BucketLink
 
 PING_SECONDS: Final = 10
 """How often MinIO is asked to show that it is alive."""

@@ -23,14 +23,14 @@ from edge.frame import ObjectRef
 from edge.ops.backoff import Backoff
 from edge.ops.groups import cause_of
 from edge.ops.metrics import Metrics
-from edge.sources.bucket_link import BucketLink
-from edge.sources.bucket_rule import BucketRule
-from edge.sources.bucket_seen import Seen
-from edge.sources.bucket_sweep import Objects, Sweep, moment
-from edge.sources.minio_listen import MinioListen
-from edge.sources.records import object_of, read
-from edge.sources.rgw_pull import Pulled, RgwPull
-from edge.sources.sigv import Keys
+from edge.sources.buckets.link import BucketLink
+from edge.sources.buckets.minio_listen import MinioListen
+from edge.sources.buckets.records import object_of, read
+from edge.sources.buckets.rgw_pull import Pulled, RgwPull
+from edge.sources.buckets.rule import BucketRule
+from edge.sources.buckets.seen import Seen
+from edge.sources.buckets.sigv import Keys
+from edge.sources.buckets.sweep import Objects, Sweep, moment
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from edge.cloudevents import json_format
 from edge.errors import TryLater
-from edge.sources.bucket_rule import BucketRule
-from edge.sources.hook import KEPT, MALFORMED, S3Hook
-from edge.sources.records import object_of
+from edge.sources.buckets.hook import KEPT, MALFORMED, S3Hook
+from edge.sources.buckets.records import object_of
+from edge.sources.buckets.rule import BucketRule
 from tests.places import shared
-from tests.sources.notifications import aws, listen, minio, records, webhook
+from tests.sources.buckets.notifications import aws, listen, minio, records, webhook
 from tests.web.traffic_parts import MemoryBus
 
 

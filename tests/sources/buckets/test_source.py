@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge.errors import TryLater
-from edge.sources import bucket_sweep
-from edge.sources.bucket_seen import Seen
-from edge.sources.records import object_of
+from edge.sources.buckets import sweep as bucket_sweep
+from edge.sources.buckets.records import object_of
+from edge.sources.buckets.seen import Seen
 from tests.servers.minio_listen import FakeMinio, event, minio, until
-from tests.sources.bucket_life import Journal, Open, Shelf, journal, opened
+from tests.sources.buckets.life import Journal, Open, Shelf, journal, opened
 
 __all__ = ["journal", "minio", "opened"]
 

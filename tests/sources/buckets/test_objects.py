@@ -16,7 +16,7 @@ from edge.config.secret import Secret
 from edge.config.sources import BucketConfig
 from edge.errors import PartFailed, Rejected
 from edge.frame import ObjectRef
-from edge.sources.bucket_objects import BucketObjects, Listed
+from edge.sources.buckets.objects import BucketObjects, Listed
 from tests.servers.rgw import Rgw
 
 Make = Callable[..., BucketObjects]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from minio.credentials.credentials import Credentials
 from minio.signer import sign_v4_s3
 
-from edge.sources.sigv import (
+from edge.sources.buckets.sigv import (
     EMPTY_SHA256,
     Keys,
     Request,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge.errors import PartFailed
-from edge.sources.bucket_link import Answer, Ask, BucketLink
+from edge.sources.buckets.link import Answer, Ask, BucketLink
 
 PAGE: Final = 100
 """Events of one page."""

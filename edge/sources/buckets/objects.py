@@ -28,8 +28,8 @@ from urllib3 import exceptions as http
 from edge.config.sources import BucketConfig
 from edge.errors import PartFailed, Rejected
 from edge.frame import ObjectRef
-from edge.sources.bucket_objects_errors import RAISED, translated
-from edge.sources.bucket_rule import BucketRule
+from edge.sources.buckets.objects_errors import RAISED, translated
+from edge.sources.buckets.rule import BucketRule
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import PartFailed
-from edge.sources.bucket_link import BucketLink
-from edge.sources.minio_listen import CREATED, MOST_LINE, MinioListen, lines
-from edge.sources.records import read
-from edge.sources.sigv import Keys
+from edge.sources.buckets.link import BucketLink
+from edge.sources.buckets.minio_listen import CREATED, MOST_LINE, MinioListen, lines
+from edge.sources.buckets.records import read
+from edge.sources.buckets.sigv import Keys
 from tests.places import free_port
 from tests.servers.minio_listen import (
     ACCESS_KEY,

@@ -19,9 +19,9 @@ from edge.config.sources import BucketConfig
 from edge.errors import Rejected
 from edge.event import WireEvent
 from edge.frame import ObjectRef
-from edge.sources.bucket_objects import Listed
-from edge.sources.bucket_seen import Seen
-from edge.sources.records import read
+from edge.sources.buckets.objects import Listed
+from edge.sources.buckets.records import read
+from edge.sources.buckets.seen import Seen
 
 BATCH: Final = 100
 """Events that are handed over at once."""

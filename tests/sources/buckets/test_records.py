@@ -10,9 +10,9 @@ from edge.cloudevents import json_format
 from edge.errors import Rejected
 from edge.event import Event, WireEvent
 from edge.frame import ObjectRef
-from edge.sources.records import object_of, read
+from edge.sources.buckets.records import object_of, read
 from tests.places import shared
-from tests.sources.notifications import (
+from tests.sources.buckets.notifications import (
     KEY,
     aws,
     event_bridge,
@@ -21,7 +21,7 @@ from tests.sources.notifications import (
     sns,
     webhook,
 )
-from tests.sources.notifications import records as body_of
+from tests.sources.buckets.notifications import records as body_of
 
 HALLE = "cam 1/2026-01-02T03:04:05+00:00/hallé&lobby.jpg"
 RGW_TAG = "55a0b7e8fc5c45b81103e8e1af1d9845"

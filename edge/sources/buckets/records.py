@@ -18,8 +18,8 @@ from edge.cloudevents.json_text import Member
 from edge.errors import Rejected
 from edge.event import WireEvent
 from edge.frame import ObjectRef
-from edge.sources.records_foreign import of_event_bridge, of_pubsub
-from edge.sources.records_s3 import (
+from edge.sources.buckets.records_foreign import of_event_bridge, of_pubsub
+from edge.sources.buckets.records_s3 import (
     KEY_FORM,
     REASON,
     TYPES,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from edge.sources.records_s3 import malformed
+from edge.sources.buckets.records_s3 import malformed
 
 _RGW: Final = {
     # put, copy and multipart are the same to a change feed

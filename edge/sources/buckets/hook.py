@@ -13,8 +13,8 @@ from edge.contracts import Intake
 from edge.errors import Rejected
 from edge.event import Event, WireEvent
 from edge.frame import is_text
-from edge.sources.bucket_rule import BucketRule
-from edge.sources.records import object_of, read
+from edge.sources.buckets.records import object_of, read
+from edge.sources.buckets.rule import BucketRule
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from edge.event import WireEvent
 from edge.frame import ObjectRef
-from edge.sources.records_s3 import TYPES
+from edge.sources.buckets.records_s3 import TYPES
 
 _CREATED: Final = f"{TYPES}ObjectCreated:"
 _STARTED: Final = f"{_CREATED}Post"
