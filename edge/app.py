@@ -23,7 +23,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from typing import Any
 from edge.app_buckets import Buckets
 from edge.app_bus import Bus
 from edge.app_checks import faults
+from edge.app_parts import build_store, choose_engine
 from edge.app_spool import spool_in
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
@@ -41,9 +41,7 @@ from edge.config.load import load
 from edge.config.privacy import Policy, SourcePrivacy
 from edge.config.root import Config, state_directory
 from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SceneConfig, SourceConfig
-from edge.config.store import FolderStoreConfig
-from edge.contracts import Source, Store
-from edge.control.engines import EngineChoice
+from edge.contracts import Source
 from edge.control.live import Live
 from edge.control.sources import SourceTable
 from edge.errors import Fatal
@@ -55,7 +53,6 @@ from edge.ops.notify import notify, watchdog_seconds
 from edge.ops.redact_url import without_credentials
 from edge.ops.supervise import Supervisor
 from edge.privacy.gate import PrivacyGate
-from edge.sinks.folder import FolderStore
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
 from edge.sources.upload import Uploads
@@ -74,77 +71,6 @@ BUS_LIMIT = 60.0
 """Seconds that a delivery may be over its own timeout before the box is not alive."""
 TICK = 1.0
 """Seconds between two looks at the beats, the loop's lag and the service manager."""
-
-
-def build_store(config: Config) -> Store:
-    """Make the store that the configuration names; its libraries are imported only then."""
-    if isinstance(config.store, FolderStoreConfig):
-        return FolderStore(config.store, parallel=config.outbox.parallel)
-    from edge.sinks.s3 import S3Store  # noqa: PLC0415
-
-    return S3Store(config.store, parallel=config.outbox.parallel)
-
-
-def demo_config(directory: Path) -> Config:
-    """Return a configuration that needs nothing: a drawn camera, everything under ``directory``."""
-    return Config.model_validate(
-        {
-            "box": {"site": "demo", "node": "demo", "state": str(directory / "state")},
-            "sources": {"building-site": {"kind": "scene"}},
-            "store": {"kind": "folder", "path": str(directory / "pictures")},
-            "web": {"port": _free_port(8080)},
-        }
-    )
-
-
-def _free_port(first: int) -> int:
-    """Return the first port from ``first`` on that nobody listens on; 0 lets the system choose."""
-    for port in range(first, first + 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    return 0
-
-
-def models_directory(config: Config) -> Path:
-    """Return where the models of this box are kept."""
-    if config.models.path:
-        return Path(config.models.path)
-    return state_directory(config.box) / "models"
-
-
-def with_model(config: Config, model: str) -> Config:
-    """Return ``config`` with another model: an id, or an ONNX file, which is imported first.
-
-    Raises:
-        PartFailed: the file cannot be imported.
-
-    """
-    from edge.catalog.installed import Catalog  # noqa: PLC0415
-
-    if Path(model).suffix == ".onnx":
-        model = Catalog(models_directory(config)).import_file(Path(model)).id
-    detect = config.detect.model_copy(update={"model": model})
-    return config.model_copy(update={"detect": detect})
-
-
-def choose_engine(config: Config) -> EngineChoice:
-    """Introduce the models on this box to the engines that can run them."""
-    from edge.catalog.installed import Catalog  # noqa: PLC0415
-    from edge.stages.engines.builtin import BuiltinEngine  # noqa: PLC0415
-    from edge.stages.engines.onnx import OnnxEngine  # noqa: PLC0415
-
-    return EngineChoice(
-        config.detect,
-        config.models,
-        models=Catalog(models_directory(config), max_bytes=config.models.max_bytes),
-        onnx=lambda path, threshold: OnnxEngine.open(path, threshold=threshold),
-        builtin=BuiltinEngine,
-    )
 
 
 class Box:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
@@ -114,6 +115,10 @@ class Encoded(_Raw):
     taken_at: datetime
     source: str
     subject: str
+    #: the object that it was fetched from; None: it was no object
+    origin: ObjectRef | None = None
+    #: what may go along of what its sender said of it: only names that the configuration allows
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.taken_at.tzinfo is None:
@@ -130,3 +135,14 @@ class ObjectRef:
     etag: str = ""
     #: bytes; None where the notification did not say
     size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched(_Raw):
+    """An object as it was fetched."""
+
+    body: bytes = field(repr=False)
+    #: which one it was: what was asked for, with the ETag and version that the server said
+    ref: ObjectRef
+    #: its user metadata, only names that the configuration allows
+    metadata: Mapping[str, str] = field(default_factory=dict)

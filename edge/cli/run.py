@@ -22,8 +22,9 @@ from edge.cli.show import config_option
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.")
 def run(*, config: Path | None, demo: Path | None, model: str | None, port: int | None) -> None:
     """Run the appliance until it is told to stop (SIGTERM, Ctrl-C); SIGHUP reloads."""
-    from edge.app import demo_config, run_box, with_model
+    from edge.app import run_box
     from edge.app_checks import faults
+    from edge.app_parts import demo_config, with_model
     from edge.config.load import config_file, load
     from edge.ops import log as logs
 

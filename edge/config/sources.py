@@ -20,6 +20,9 @@ class _Source(Section):
     privacy: SourcePrivacy = key(
         SourcePrivacy(), "What differs from the global [privacy] for this source.", live=True
     )
+    key_template: str = key(
+        "", "Names of its pictures in the store, as store.key_template; empty: that one.", live=True
+    )
     queue: Literal["latest", "drop-oldest", "drop-newest", "block"] = key(
         "latest",
         "Live frames that come faster than the box redacts. latest: only the newest waits. "
@@ -121,13 +124,18 @@ class BucketConfig(_Source):
         gt=0,
     )
     max_object: Size = key("64MiB", "Larger objects are refused before they are fetched.", gt=0)
-    via: Literal["hook", "listen", "pull"] = key(
+    via: Literal["hook", "listen", "pull", "mqtt"] = key(
         "hook",
         "How the box learns of new objects. hook: the server calls POST /hooks/s3. listen: the box "
-        "listens to MinIO's stream. pull: the box asks a pubsub subscription of Ceph RGW.",
+        "listens to MinIO's stream. pull: the box asks a pubsub subscription of Ceph RGW. mqtt: "
+        "MinIO publishes to a broker.",
     )
     subscription: str = key("", "pull: name of the subscription.")
     pull_endpoint: str = key("", "pull: address of the pubsub zone; empty: endpoint.")
+    broker: Secret = key(
+        "", "mqtt: mqtt://user:password@host:1883 or mqtts://…, best as ${secret:name}."
+    )
+    topic: str = key("", "mqtt: the topic that the server publishes to.")
     sweep_every: Duration = key(
         "10min",
         "How often the bucket is listed for objects of which no notification came. 0s: never.",
@@ -140,6 +148,21 @@ class BucketConfig(_Source):
     token: Secret = key(
         "",
         "hook: what callers must show, best as ${secret:name}. Empty: as for the rest of the API.",
+    )
+    after: Literal["keep", "delete_source", "tag"] = key(
+        "keep",
+        "What happens to the original once the store has the redacted picture. delete_source: it "
+        "is deleted. tag: it gets the tag edge-redacted, with the policy's version.",
+    )
+    when_removed: Literal["keep", "erase"] = key(
+        "keep",
+        "What happens to redacted pictures when somebody removes the original. erase: they are "
+        "removed, too. Not with after = delete_source.",
+    )
+    metadata: tuple[str, ...] = key(
+        (),
+        "Names of user metadata (x-amz-meta-NAME) that go along with the redacted picture and into "
+        "its message; all other metadata stays behind.",
     )
 
 
@@ -155,3 +178,8 @@ class JobsConfig(Section):
     max_waiting_bytes: Size = key("256MiB", "Bytes that waiting uploads may take in memory.")
     keep_for: Duration = key("10min", "How long a result can be fetched; then 410.")
     keep_bytes: Size = key("64MiB", "Bytes of results that are kept in memory.")
+    bucket: str = key(
+        "",
+        "Name of a source of kind bucket: originals of uploads wait in its bucket, under its "
+        "prefix, and jobs survive a restart. Empty: originals wait in memory.",
+    )

@@ -10,15 +10,35 @@ from edge.config.secret import Secret
 from edge.config.section import Section, key
 from edge.config.units import Duration, Size
 
+KEY_TEMPLATE = "{source}/{yyyy}/{mm}/{dd}/{time}-{id}.{ext}"
+"""Names of pictures where nothing else is said."""
 
-class FolderStoreConfig(Section):
+
+class _Store(Section):
+    key_template: str = key(
+        KEY_TEMPLATE,
+        "Names of pictures. {source} {yyyy} {mm} {dd} {time} (HHMMSS.mmm, UTC) {id} {ext}; of what "
+        "has a name of its own (an object, a file) {dir} {stem}. Without {id} several pictures may "
+        "get one name: see overwrite.",
+    )
+    results: str = key(
+        "", "Put before the names of messages (.json), such as results/. Empty: beside the picture."
+    )
+    overwrite: bool = key(
+        False,
+        "Where a name is taken by another picture: true: the one taken later has it. false: the "
+        "new one is set aside as a dead letter.",
+    )
+
+
+class FolderStoreConfig(_Store):
     """Pictures and their JSON in a directory."""
 
     kind: Literal["folder"] = key(..., "A directory on this machine or a mount.")
     path: str = key(..., "The directory; made if it is missing.")
 
 
-class S3StoreConfig(Section):
+class S3StoreConfig(_Store):
     """A bucket in MinIO, Ceph RGW or any other S3."""
 
     kind: Literal["s3"] = key(..., "A bucket.")

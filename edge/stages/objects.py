@@ -18,14 +18,14 @@ from typing import TypeAlias
 from edge.contracts import Handler
 from edge.errors import PartFailed, Rejected, Withheld
 from edge.event import PICTURE_ARRIVED, Event, WireEvent
-from edge.frame import Encoded, ObjectRef
+from edge.frame import Encoded, Fetched, ObjectRef
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 
 log = logging.getLogger(__name__)
 
-Fetch: TypeAlias = Callable[[ObjectRef], Awaitable[bytes]]
-"""Returns an object's bytes, within limits. Raises Rejected (``gone``: it is not there any more)
+Fetch: TypeAlias = Callable[[ObjectRef], Awaitable[Fetched]]
+"""Returns an object, within limits. Raises Rejected (``gone``: it is not there any more)
 or PartFailed."""
 
 OVER = ("gone", "replaced")
@@ -119,11 +119,19 @@ class RedactObject:
     async def _redacted(
         self, event: WireEvent, ref: ObjectRef, name: str, fetch: Fetch
     ) -> WireEvent | Parcel | None:
-        body = await fetch(ref)
+        fetched = await fetch(ref)
         self._metrics.pictures_taken.labels(name).inc()
         subject = event.subject or ref.key
         taken_at = _time_of(event)
-        picture = Encoded(body=body, name=ref.key, taken_at=taken_at, source=name, subject=subject)
+        picture = Encoded(
+            body=fetched.body,
+            name=ref.key,
+            taken_at=taken_at,
+            source=name,
+            subject=subject,
+            origin=fetched.ref,
+            metadata=fetched.metadata,
+        )
         arrived = Event(
             id=event_id(name, ref, event),
             source=f"{self._origin}/{name}",

@@ -14,8 +14,9 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -27,7 +28,7 @@ from urllib3 import exceptions as http
 
 from edge.config.sources import BucketConfig
 from edge.errors import PartFailed, Rejected
-from edge.frame import ObjectRef
+from edge.frame import Fetched, ObjectRef
 from edge.sources.buckets.objects_errors import RAISED, translated
 from edge.sources.buckets.rule import BucketRule
 
@@ -83,8 +84,8 @@ class BucketObjects:
         self._pool: _Pool | None = None
         self._shut = False
 
-    async def get(self, ref: ObjectRef) -> bytes:
-        """Return the object's bytes as they are stored: at most ``max_object``.
+    async def get(self, ref: ObjectRef) -> Fetched:
+        """Return the object as it is stored: at most ``max_object`` bytes.
 
         Raises:
             Rejected: ``gone``; ``replaced``: its ETag is another now; ``too_large``; ``bad_key``;
@@ -142,7 +143,7 @@ class BucketObjects:
 
     # -- in the threads
 
-    def _get(self, ref: ObjectRef) -> bytes:
+    def _get(self, ref: ObjectRef) -> Fetched:
         limit = self._config.max_object
         answer = self._s3().get_object(
             bucket_name=self._config.bucket,
@@ -157,7 +158,18 @@ class BucketObjects:
             body = _read(answer, limit, time.monotonic() + _WHOLE * self._config.timeout)
         if len(body) > limit:
             raise self._too_large(ref.key, f"more than {limit} bytes")
-        return body
+        return self._fetched(ref, body, answer.headers)
+
+    def _fetched(self, ref: ObjectRef, body: bytes, headers: Mapping[str, str]) -> Fetched:
+        found = replace(
+            ref,
+            etag=_bare(headers.get("etag", "")),
+            version=ref.version or headers.get("x-amz-version-id", ""),
+            size=len(body),
+        )
+        named = {name: headers.get(f"x-amz-meta-{name}", "") for name in self._config.metadata}
+        metadata = {name.lower(): value for name, value in named.items() if value}
+        return Fetched(body=body, ref=found, metadata=metadata)
 
     def _must_be_meant(self, ref: ObjectRef, etag: str) -> None:
         if ref.etag and _bare(etag) != _bare(ref.etag):
