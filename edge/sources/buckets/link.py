@@ -7,10 +7,11 @@ judge. Nothing is followed, stored or taken from the environment: no redirect, c
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -96,6 +97,9 @@ class Ask:
     version: Literal[2, 4] = 4
     #: seconds without a byte until the other side counts as lost
     silence: float = 30.0
+    #: signed with the rest, as the headers are
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class BucketLink:
@@ -131,8 +135,7 @@ class BucketLink:
 
         """
         request = self._request(ask)
-        sign = sign_v2 if ask.version == 2 else sign_v4
-        signed = sign(request, self._keys, datetime.now(UTC)) if self._keys.access_key else {}
+        signed = self._signed(ask, request) if self._keys.access_key else {}
         query = encode_query(request.query)
         url = f"{self._scheme}://{request.host}{encode_path(request.path)}?{query}".rstrip("?")
         with _told_apart(self.where):
@@ -140,7 +143,8 @@ class BucketLink:
                 request.method,
                 # encoded already, and signed like this
                 URL(url, encoded=True),
-                headers=signed,
+                headers={**ask.headers, **signed},
+                data=ask.body or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=CONNECT_SECONDS, sock_read=ask.silence
@@ -166,7 +170,15 @@ class BucketLink:
             path = f"/{ask.bucket}" + ("" if path == "/" else path)
         elif ask.bucket:
             host = f"{ask.bucket}.{host}"
-        return Request(method=ask.method, host=host, path=path, query=ask.query)
+        return Request(
+            method=ask.method, host=host, path=path, query=ask.query, headers=ask.headers
+        )
+
+    def _signed(self, ask: Ask, request: Request) -> dict[str, str]:
+        if ask.version == 2:
+            return sign_v2(request, self._keys, datetime.now(UTC))
+        payload = hashlib.sha256(ask.body).hexdigest()
+        return sign_v4(request, self._keys, datetime.now(UTC), payload=payload)
 
     def _opened(self) -> aiohttp.ClientSession:
         # not before the first call: a session belongs to the loop that runs then
