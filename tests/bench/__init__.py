@@ -1,1 +1,1 @@
-"""``make bench``: six measurements, each with its goal, as ratios to what was measured beside."""
+"""``make bench``: what the goals are about, as ratios to what was measured beside."""

@@ -1,6 +1,6 @@
 """Measure, print a table, write ``build/bench.json``.
 
-python -m tests.bench [abcdefghi] [--rounds N]
+python -m tests.bench [abcdefghijkl] [--rounds N]
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         g_journal,
         h_dispatch,
         i_burst,
+        j_buckets,
+        k_latency,
+        l_waiting,
     )
 
     return {
@@ -45,6 +48,9 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         "g": g_journal.measure,
         "h": h_dispatch.measure,
         "i": i_burst.measure,
+        "j": lambda inputs: j_buckets.measure(inputs, rounds),
+        "k": k_latency.measure,
+        "l": l_waiting.measure,
     }
 
 
@@ -68,8 +74,8 @@ def main() -> int:
     """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("letters", nargs="?", default="abcdefghi", help="which ones, as letters")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of (a) and (b)")
+    parser.add_argument("letters", nargs="?", default="abcdefghijkl", help="which ones, as letters")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of (a), (b) and (j)")
     asked = parser.parse_args()
     here, inputs, rows = machine(), prepare(), []
     for line in inputs.missing:

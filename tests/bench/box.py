@@ -20,16 +20,23 @@ PATIENCE = 120.0
 
 
 class Box:
-    """``edge run`` with a configuration of its own in a folder of its own."""
+    """``edge run`` with a configuration of its own in a folder of its own.
+
+    Args:
+        folder: where its state, its log and, unless ``config`` has a store, its pictures are.
+        config: TOML; what stands outside of tables comes first.
+
+    """
 
     def __init__(self, folder: Path, config: str) -> None:
         self.folder = folder
         self.pictures = folder / "pictures"
         self._log = folder / "log"
         file = folder / "edge.toml"
+        store = f'[store]\nkind = "folder"\npath = "{self.pictures}"\n'
         file.write_text(
             f'box.state = "{folder}/state"\nweb.port = 0\n{config}\n'
-            f'[store]\nkind = "folder"\npath = "{self.pictures}"\n'
+            f"{'' if '[store]' in config else store}"
         )
         self.started = time.time()
         with self._log.open("wb") as log:
@@ -56,6 +63,20 @@ class Box:
         with urllib.request.urlopen(f"{self.url}/v1/status", timeout=5) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
+
+    def is_ready(self) -> bool:
+        """Tell whether it may publish: the engine is up."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/readyz", timeout=5):
+            return True
+        return False
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(
+            float(line.rpartition(" ")[2]) for line in lines if re.match(f"{name}[{{ ]", line)
+        )
 
     def stored(self) -> list[Path]:
         """List the stored pictures; their mtimes say when the store had them."""
