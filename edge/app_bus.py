@@ -185,7 +185,10 @@ class Bus:
                 from edge.stages.classify import Classify  # noqa: PLC0415
 
                 pixels = self._config.detect.max_pixels
-                return Classify(config, box.pool, box.metrics, max_pixels=pixels)
+                redacted = RedactedPictures(box.outbox.picture, box.store)
+                return Classify(
+                    config, box.pool, box.metrics, max_pixels=pixels, redacted=redacted
+                )
             case kinds.AnnotateConfig():
                 from edge.sinks.vision import Annotate  # noqa: PLC0415
 

@@ -178,6 +178,7 @@ def _subscriber(config: SubscriberConfig, handler: Handler | None) -> Subscriber
         name=config.ref or without_credentials(config.uri),
         handler=handler,
         weight=config.weight,
+        overflow_at=config.overflowAt,
         key=config.ref or config.uri,
     )
 
@@ -292,6 +293,8 @@ class _Faults:
         each = [config.subscriber, *config.subscribers]
         if not any(one.weight for one in each if one is not None) and any(each):
             self.found.append("subscribers: expected a weight above 0 for at least one")
+        elif all(one.overflowAt is not None or not one.weight for one in each if one is not None):
+            self.found.append("subscribers: expected one without overflowAt, with a weight above 0")
         keys = [one.ref or one.uri for one in config.subscribers]
         if len(set(keys)) < len(keys):
             self.found.append("subscribers: expected each of them once, add up their weights")

@@ -21,10 +21,12 @@ import time
 from collections import deque
 from collections.abc import Collection
 
+from edge.bus.absent import Absent
 from edge.bus.delivery_spec import DeliverySpec
 from edge.bus.ending import Endings, Ties, UnderWay, nobody_answered
 from edge.bus.hold import Hold
 from edge.bus.journal_rows import Due
+from edge.bus.subscribers import IDLE, Load
 from edge.bus.triggers import Trigger
 from edge.contracts import Handler
 from edge.errors import EdgeError, Fatal, PartFailed, Rejected, TryLater
@@ -49,7 +51,7 @@ class Worker:
         self.name = trigger.name
         #: what the subscriber said when it wanted no more (410); empty: it did not
         self.gone = ""
-        self.hold = Hold()
+        self.hold, self._absent = Hold(), Absent()
         self._ties = ties
         self._endings = Endings(ties, lambda: self.trigger)
         self._wake = ties.journal.waiter(trigger.name)
@@ -67,7 +69,7 @@ class Worker:
         """Go on by another definition; what is under way ends by the old one."""
         self._retired.append(self.trigger)
         self.trigger, self.gone = trigger, ""
-        self.hold = Hold()
+        self.hold, self._absent = Hold(), Absent()
         self._wake.set()
 
     def status(self) -> TriggerStatus:
@@ -201,11 +203,22 @@ class Worker:
 
     def _start(self, group: asyncio.TaskGroup, due: Due) -> None:
         trigger = self.trigger
-        way = UnderWay(due, trigger, trigger.subscribers.choose(due.event))
+        load = self._load() if trigger.subscribers.overflows else IDLE
+        way = UnderWay(due, trigger, trigger.subscribers.choose(due.event, load))
         way.step(trigger.spec.timeout)
+        self._absent.begin(way.subscriber.key, trigger.spec.timeout)
         self._under_way[due.seq] = way
         way.task = group.create_task(self._deliver(way), name=f"deliver {self.name} {due.seq}")
         way.task.add_done_callback(lambda _: self._ended(due.seq))
+
+    def _load(self) -> Load:
+        """Return what there is to do, and for whom something is under way."""
+        return Load(
+            waiting=max(0, self._ties.journal.waiting(self.name) - len(self._under_way)),
+            busy=[way.subscriber.key for way in self._under_way.values()],
+            concurrency=self.trigger.concurrency,
+            away=self._absent.keys(),
+        )
 
     def _ended(self, seq: int) -> None:
         del self._under_way[seq]
@@ -284,10 +297,16 @@ class Worker:
             log.warning("trigger %s: its subscriber wants no more events: %s", self.name, error)
             await self._endings.given_back([way.due])
         elif self._is_no_fault_of_its_own(way, error):
-            await self._nobody(way, error)
+            if self._another_stands_in(way, error):
+                self._ties.metrics.bus_retries.labels(self.name).inc()
+                await self._endings.given_back([way.due])
+            else:
+                await self._nobody(way, error)
         else:
             if not nobody_answered(error):
                 self._answered(way)
+            elif self._another_stands_in(way, error):
+                log.debug("trigger %s: the next try may go to another one", self.name)
             await self._endings.failed(way, error)
 
     def _is_no_fault_of_its_own(self, way: UnderWay, error: EdgeError) -> bool:
@@ -302,7 +321,20 @@ class Worker:
             log.warning("trigger %s holds: %s", self.name, error)
         await self._endings.given_back([way.due])
 
+    def _another_stands_in(self, way: UnderWay, error: EdgeError) -> bool:
+        """Pass over who did not answer; return whether there is another one for its events."""
+        subscribers, spec = way.trigger.subscribers, way.trigger.spec
+        if not subscribers.overflows:
+            return False
+        asked = error.after if isinstance(error, TryLater | PartFailed) else 0.0
+        name = way.subscriber.name
+        if self._absent.fail(way.subscriber.key, spec, way.began_at, asked):
+            log.warning("trigger %s: %s is passed over: %s", self.name, name, error)
+        return subscribers.others_answer(self._absent.keys())
+
     def _answered(self, way: UnderWay) -> None:
+        if self._absent.answered(way.subscriber.key):
+            log.info("trigger %s: %s answers again", self.name, way.subscriber.name)
         failures = self.hold.answered(way.due.seq)
         if failures:
             log.info("trigger %s recovered after %d failures", self.name, failures)

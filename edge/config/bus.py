@@ -17,6 +17,12 @@ class SubscriberConfig(Section):
     ref: str = key("", "Name of a handler: a built-in one, or [handlers.NAME].")
     uri: str = key("", "Address of a CloudEvents sink (http or https).")
     weight: int = key(1, "Its share, where a trigger has several.", ge=0, le=1000)
+    overflowAt: int | None = key(  # noqa: N815
+        None,
+        "It stands by: it takes nothing until so many events of the trigger wait, then what the "
+        "others have no room for. Left out: it always takes its share.",
+        ge=1,
+    )
 
 
 class DeliveryConfig(Section):

@@ -58,6 +58,11 @@ class ClassifyConfig(Section):
     )
     top: int = key(5, "How many labels at most.", ge=1, le=1000)
     least: float = key(0.0, "Scores below are left out.", ge=0, le=1)
+    sees: Literal["original", "redacted"] = key(
+        "original",
+        "original: pictures as they come in, in memory only. redacted: events of redacted "
+        "pictures, so that a trigger may be split between this handler and one of kind annotate.",
+    )
 
 
 class AnnotateConfig(Section):

@@ -70,6 +70,9 @@ def _trigger(trigger: TriggerConfig, location: Location, known: Collection[str])
         message = "expected either subscriber or subscribers; there are both"
         yield Fault(location=(*location, "subscribers"), message=message)
     if trigger.subscriber is not None:
+        if trigger.subscriber.overflowAt is not None:
+            message = "there is no other subscriber that it could stand by for; use subscribers"
+            yield Fault(location=(*location, "subscriber", "overflowAt"), message=message)
         yield from _subscriber(trigger.subscriber, (*location, "subscriber"), known)
     yield from _subscribers(trigger.subscribers, (*location, "subscribers"), known)
     if trigger.delivery is not None:
@@ -88,6 +91,9 @@ def _subscribers(
             yield Fault(location=(*location, at), message=message)
     if each and not any(one.weight for one in each):
         message = "all weights are 0; expected one above 0 at least"
+        yield Fault(location=location, message=message)
+    elif each and all(one.overflowAt is not None or not one.weight for one in each):
+        message = "all stand by (overflowAt); expected one that always takes its share"
         yield Fault(location=location, message=message)
 
 

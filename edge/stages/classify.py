@@ -7,7 +7,8 @@ The reply's ``data``::
     classification   the same as "score:index:label" each, as Triton writes it
     model            name (of the file) and digest (its SHA-256)
 
-``annotate`` answers with the same ``labels``, so that a trigger may be split between the two.
+``annotate`` answers with the same ``labels``, so that a trigger may be split between the two:
+with ``sees = "redacted"`` this one takes the same events, too, and looks at the redacted picture.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,14 @@ import numpy as np
 from edge.config.handlers import ClassifyConfig
 from edge.contracts import Picture
 from edge.errors import PartFailed, Rejected
-from edge.event import PICTURE_CLASSIFIED, Event, WireEvent
+from edge.event import (
+    FRAME_TAKEN,
+    PICTURE_ARRIVED,
+    PICTURE_CLASSIFIED,
+    PICTURE_REDACTED,
+    Event,
+    WireEvent,
+)
 from edge.frame import Encoded, Frame, Pixels
 from edge.ops.metrics import Metrics
 from edge.stages.decode import decode
@@ -43,15 +53,23 @@ class Classify:
         pool: where the work is done.
         metrics: where times go.
         max_pixels: larger picture files are refused before they are decoded.
+        redacted: returns the redacted picture of an event; for ``sees = "redacted"``.
 
     """
 
     where = "edge:classify"
-    sees_pictures = True
 
     def __init__(
-        self, config: ClassifyConfig, pool: PicturePool, metrics: Metrics, *, max_pixels: int
+        self,
+        config: ClassifyConfig,
+        pool: PicturePool,
+        metrics: Metrics,
+        *,
+        max_pixels: int,
+        redacted: Callable[[WireEvent], Awaitable[bytes]] | None = None,
     ) -> None:
+        self.sees_pictures = config.sees == "original"
+        self._redacted = None if self.sees_pictures else redacted
         self._config = config
         self._pool = pool
         self._metrics = metrics
@@ -68,19 +86,22 @@ class Classify:
         """
         return (await self._loaded()).info
 
-    async def __call__(self, event: Event[Picture]) -> WireEvent:
+    async def __call__(self, event: Event[Any]) -> WireEvent:
         """Name what one picture shows.
 
         Raises:
             Rejected: it is no picture, or none that can be decoded.
             PartFailed: the model is missing, failed, answered nonsense or took too long.
+            EdgeError: as ``redacted`` raises it.
 
         """
         picture: object = event.data
+        if self._redacted is not None and event.type == PICTURE_REDACTED:
+            picture = _encoded(event, await self._redacted(event))
         if not isinstance(picture, Frame | Encoded):
             raise Rejected(
                 f"classify looks at pictures: this event carries {type(picture).__name__}",
-                hint="give the trigger a filter on io.edge.frame.* and io.edge.picture.arrived.*",
+                hint=f"give the trigger a filter on {self._types()}",
                 reason="no_picture",
             )
         model = await self._loaded()
@@ -94,6 +115,11 @@ class Classify:
 
     async def close(self) -> None:
         self._model = None
+
+    def _types(self) -> str:
+        return " and ".join(
+            (FRAME_TAKEN, PICTURE_ARRIVED) if self.sees_pictures else (PICTURE_REDACTED,)
+        )
 
     async def _loaded(self) -> OnnxClassifier:
         async with self._opening:
@@ -138,7 +164,14 @@ def fitted(pixels: Pixels, info: ClassifierInfo) -> Pixels:
     return small.astype(np.uint8, copy=False)
 
 
-def _reply(event: Event[Picture], model: ClassifierInfo, labels: list[dict[str, Any]]) -> WireEvent:
+def _encoded(event: WireEvent, body: bytes) -> Encoded:
+    """Return the picture of an event, to be decoded; its capture time is of no consequence here."""
+    named = event.subject or event.id
+    now = datetime.now(UTC)
+    return Encoded(body=body, name=named, taken_at=now, source=event.source, subject=named)
+
+
+def _reply(event: Event[Any], model: ClassifierInfo, labels: list[dict[str, Any]]) -> WireEvent:
     data = {
         "labels": labels,
         "classification": [
