@@ -12,13 +12,19 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge.config import load_checks_buckets, load_checks_bus
+from edge.config import load_checks_buckets, load_checks_bus, load_checks_jobs, load_checks_names
 from edge.config.bus import BusConfig, TriggerConfig
 from edge.config.handlers import ForwardConfig, HandlerConfig
 from edge.config.load_faults import Fault, Location, show_given
 from edge.config.root import BoxConfig, Config, state_directory
 from edge.config.secrets import has_reference
-from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SourceConfig
+from edge.config.sources import (
+    BucketConfig,
+    CameraConfig,
+    FolderConfig,
+    JobsConfig,
+    SourceConfig,
+)
 from edge.config.store import FolderStoreConfig, S3StoreConfig, StoreConfig
 from edge.config.web import WebConfig
 
@@ -48,6 +54,7 @@ class Parts:
     sources: Mapping[str, Any] = field(default_factory=dict)
     store: FolderStoreConfig | S3StoreConfig | None = None
     web: WebConfig | None = None
+    jobs: JobsConfig | None = None
     box: BoxConfig | None = None
 
 
@@ -69,6 +76,7 @@ def parts(raw: Mapping[str, Any]) -> Parts:
         bus=_read(TypeAdapter(BusConfig), raw.get("bus", {})),
         store=_read(_STORE, raw.get("store")),
         web=_read(TypeAdapter(WebConfig), raw.get("web", {})),
+        jobs=_read(TypeAdapter(JobsConfig), raw.get("jobs", {})),
         box=_read(TypeAdapter(BoxConfig), raw.get("box", {})),
     )
 
@@ -106,6 +114,11 @@ def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
             yield from _camera(("sources", name, "url"), source.url.reveal())
     yield from _folders(given)
     yield from load_checks_buckets.faults(given.sources, given.store)
+    if given.jobs is not None and given.jobs.bucket:
+        yield from load_checks_jobs.faults(
+            given.jobs, given.sources, given.names.get("sources", ())
+        )
+    yield from load_checks_names.faults(given.sources, given.store)
     if given.web is not None:
         yield from _web(given.web)
     if given.box is not None:

@@ -6,29 +6,38 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edge.config.key_template import KEY_TEMPLATE, LONGEST_KEY
 from edge.config.secret import Secret
 from edge.config.section import Section, key
 from edge.config.units import Duration, Size
 
-KEY_TEMPLATE = "{source}/{yyyy}/{mm}/{dd}/{time}-{id}.{ext}"
-"""Names of pictures where nothing else is said."""
+RESERVED_METADATA = frozenset({"taken-at", "source", "sha256"})
+"""Names of user metadata that the box itself writes."""
+_ENDING = len(".json")
 
 
 class _Store(Section):
     key_template: str = key(
         KEY_TEMPLATE,
         "Names of pictures. {source} {yyyy} {mm} {dd} {time} (HHMMSS.mmm, UTC) {id} {ext}; of what "
-        "has a name of its own (an object, a file) {dir} {stem}. Without {id} several pictures may "
-        "get one name: see overwrite.",
+        "has a name of its own (an object, a file, an upload) {dir} {stem}: yard/cam 1/7.jpg has "
+        "the dir yard/cam 1 and the stem 7; an upload has no dir. It ends with .{ext}. Without "
+        "{id} several pictures may get one name: see overwrite. A name that no store could have is "
+        "changed, and gets a digest.",
     )
     results: str = key(
         "", "Put before the names of messages (.json), such as results/. Empty: beside the picture."
     )
     overwrite: bool = key(
         False,
-        "Where a name is taken by another picture: true: the one taken later has it. false: the "
-        "new one is set aside as a dead letter.",
+        "Where a name is taken by another picture: true: the one taken later has it, and an older "
+        "one that comes late is dropped. false: the new one is set aside as a dead letter.",
     )
+
+    @property
+    def key_room(self) -> int:
+        """How many bytes a picture's key may have, so that picture and message can be stored."""
+        return LONGEST_KEY - len(self.results.encode()) - _ENDING
 
 
 class FolderStoreConfig(_Store):
@@ -53,6 +62,11 @@ class S3StoreConfig(_Store):
     sse_key_id: str = key("", "Key id for sse-kms.")
     ca_file: str = key("", "CA bundle for https; empty: the system's.")
     timeout: Duration = key("15s", "How long one request may take.")
+
+    @property
+    def key_room(self) -> int:
+        """How many bytes a picture's key may have, behind the prefix."""
+        return super().key_room - len(self.prefix.encode())
 
 
 StoreConfig = Annotated[FolderStoreConfig | S3StoreConfig, Field(discriminator="kind")]

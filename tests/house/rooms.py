@@ -16,6 +16,8 @@ WORDS = {
     "traffic",
     # an event's form on the wire: everyone who brings or sends one needs it
     "cloudevents",
+    # what is said of a picture: who makes a message and who publishes its schema need it
+    "messages",
 }
 ROOMS = {"sources", "bus", "stages", "privacy", "sinks"}
 SIDES = {"catalog", "config", "control", "web", "ops", "cli"}
@@ -24,8 +26,8 @@ OWN_SECTIONS = {
     "bus": {"bus", "handlers"},
     "sources": {"sources"},
     "stages": {"detect", "privacy", "handlers"},
-    "privacy": {"privacy"},
-    "sinks": {"store", "handlers"},
+    "privacy": {"privacy", "key_template"},
+    "sinks": {"store", "key_template", "handlers"},
     "web": {"web"},
     "catalog": {"detect"},
     "control": {"detect", "sources", "bus"},
@@ -53,6 +55,7 @@ HOMES = {
     "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
     "re2": ("edge/bus/route.py",),
     "prometheus_client": ("edge/ops/", "edge/app", "edge/web/"),
+    "paho": ("edge/ops/mqtt",),
     "pycuda": ("edge/stages/engines/tensorrt",),
     # whatever a person or a machine wrote is checked by it, where it comes in
     "pydantic": ("edge/config/", "edge/catalog/", "edge/control/", "edge/web/"),

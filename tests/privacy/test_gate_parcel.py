@@ -4,13 +4,17 @@ import hashlib
 import json
 import string
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from edge.config.privacy import Method, Policy
 from edge.detections import Sighting
 from edge.event import PICTURE_REDACTED
+from edge.frame import Encoded, ObjectRef
 from edge.parcel import Parcel
+from edge.privacy.gate import PrivacyGate
+from edge.privacy.naming import Naming
 from edge.stages.redact import redact
 from tests.privacy.parts import OTHER, PERSON, gate, people, released, seen, uploaded
 from tests.stages.parts import INFO, a_frame, an_event
@@ -32,6 +36,7 @@ def test_the_message_says_what_was_done() -> None:
         "subject": "a b.png",
         "time": "2026-03-04T05:06:07.089Z",
         "datacontenttype": "application/json",
+        "dataschema": "urn:edge:schema:picture.redacted.v1#/properties/data",
     }
     assert data.pop("picture") == {
         "key": parcel.key,
@@ -107,7 +112,54 @@ def test_a_key_says_source_and_time() -> None:
     sighting = seen(frame, people(PERSON))
     policy = Policy(format="webp")
     parcel = gate(policy).release(event, sighting, redact(sighting, policy))
-    short = hashlib.sha256(parcel.id.encode()).hexdigest()[:8]
+    short = hashlib.sha256(parcel.id.encode()).hexdigest()[:16]
     assert parcel.key == f"upload/2026/03/04/050607.089-{short}.webp"
     assert parcel.content_type == "image/webp"
     assert parcel.receipt is None
+
+
+def test_a_picture_from_a_bucket_says_which_object_it_was() -> None:
+    event, frame = uploaded()
+    assert isinstance(event.data, Encoded)
+    ref = ObjectRef(bucket="frames", key="cam 1/ü+%.jpg", version="v1", etag='"0ab1"', size=5)
+
+    def told(ref: ObjectRef | None, metadata: dict[str, str]) -> dict[str, Any]:
+        sighting = seen(frame, people(PERSON))
+        came = event.carrying(replace(event.data, origin=ref, metadata=metadata))
+        message = gate(Policy()).release(came, sighting, redact(sighting, Policy())).message
+        data: dict[str, Any] = message["data"]
+        return {name: data[name] for name in ("origin", "metadata") if name in data}
+
+    assert told(ref, {"site": "north\nyard"}) == {
+        "origin": {"bucket": "frames", "key": "cam 1/ü+%.jpg", "version": "v1", "etag": "0ab1"},
+        "metadata": {"site": "north\nyard"},
+    }
+    assert told(replace(ref, version="", etag=""), {}) == {
+        "origin": {"bucket": "frames", "key": "cam 1/ü+%.jpg"}
+    }
+    assert told(None, {}) == {}
+
+
+def test_the_gate_names_a_picture_as_it_is_told_to() -> None:
+    event, frame = uploaded()
+    sighting = seen(frame, people(PERSON))
+    naming = Naming(lambda source: f"{source}-{{dir}}/{{stem}}.{{ext}}")
+    gate = PrivacyGate(lambda _: Policy(), engine_ok=lambda _: True, key_for=naming)
+    ref = ObjectRef(bucket="frames", key="in/cam 1/7.png")
+    keys = []
+    for came in (event, event.carrying(replace(event.data, origin=ref))):
+        parcel = gate.release(came, sighting, redact(sighting, Policy()))
+        assert parcel.message["data"]["picture"]["key"] == parcel.key
+        keys.append(parcel.key)
+    assert keys == ["upload-/a b.jpg", "upload-in/cam 1/7.jpg"]
+
+
+def test_a_frame_has_no_name_and_two_frames_never_share_one() -> None:
+    naming = Naming(lambda _: "{dir}/{stem}.{ext}")
+    policy, frame = Policy(), a_frame()
+    gate = PrivacyGate(lambda _: policy, engine_ok=lambda _: True, key_for=naming)
+    sighting = seen(frame, people(PERSON))
+    redaction = redact(sighting, policy)
+    events = [an_event(frame, number) for number in (1, 2)]
+    keys = {gate.release(event, sighting, redaction).key for event in events}
+    assert len(keys) == 2

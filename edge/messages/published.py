@@ -1,0 +1,38 @@
+"""Every message that is published, and its schema. A new one is one entry here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edge.event import PICTURE_REDACTED
+from edge.messages import redacted
+from edge.messages.json_schema import DIALECT, schema_file, schema_of, schema_uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A kind of message."""
+
+    #: what people call it: ``edge schema NAME``
+    name: str
+    #: its type, with the version
+    event_type: str
+    #: a typed dictionary
+    message: type
+
+    @property
+    def file(self) -> str:
+        """The schema's name: ``picture.redacted.v1``."""
+        return schema_file(self.event_type)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a whole message, as it stands in the store."""
+        head = {"$schema": DIALECT, "$id": schema_uri(self.event_type), "title": self.event_type}
+        return head | schema_of(self.message)
+
+
+RESULT = Published(name="result", event_type=PICTURE_REDACTED, message=redacted.Message)
+
+ALL = (RESULT,)
+"""Every one; a later version stands beside the earlier one."""
