@@ -53,6 +53,7 @@ from edge.ops.notify import notify, watchdog_seconds
 from edge.ops.redact_url import without_credentials
 from edge.ops.supervise import Supervisor
 from edge.privacy.gate import PrivacyGate
+from edge.privacy.naming import Naming
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
 from edge.sources.upload import Uploads
@@ -146,6 +147,11 @@ class Box:
             policy = policies[source] = self.config.privacy.for_source(special)
         return policy
 
+    def _key_template(self, source: str) -> str:
+        config = self.sources.configs.get(source)
+        own = "" if config is None else config.key_template
+        return own or self.config.store.key_template
+
     def _lane_policy(self, source: str) -> LanePolicy:
         config = self.sources.configs.get(source)
         return LATEST if config is None else LanePolicy(config.queue, config.queue_room)
@@ -190,7 +196,11 @@ class Box:
         notify(READY=1, STATUS=f"{len(self.config.sources)} sources")
 
     def _build_path(self) -> Delivery:
-        gate = PrivacyGate(self.policy_for, engine_ok=self.holder.qualifies)
+        gate = PrivacyGate(
+            self.policy_for,
+            engine_ok=self.holder.qualifies,
+            key_for=Naming(self._key_template, room=self.config.store.key_room),
+        )
         self.redact = Redact(
             self.metrics,
             pool=self.pool,
