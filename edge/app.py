@@ -30,6 +30,7 @@ from typing import Any
 from edge.app_buckets import Buckets
 from edge.app_bus import Bus
 from edge.app_checks import faults
+from edge.app_jobs import jobs_of
 from edge.app_parts import build_store, choose_engine
 from edge.app_spool import spool_in
 from edge.app_status import BoxView, Notices
@@ -56,7 +57,6 @@ from edge.privacy.gate import PrivacyGate
 from edge.privacy.naming import Naming
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
-from edge.sources.upload import Uploads
 from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
 from edge.stages.walk import Redact
@@ -99,9 +99,7 @@ class Box:
         self.buckets = Buckets(self)
         self.lanes = Lanes(metrics, self._lane_policy)
         self.live = Live()
-        self.uploads = Uploads(
-            config.jobs, metrics=metrics, origin=self.origin, max_bytes=config.web.max_upload
-        )
+        self.uploads = jobs_of(self)
         self.supervisor = Supervisor(metrics)
         self.doors = Supervisor(metrics, most=config.outbox.retry_max)
         self.beats = Beats()

@@ -11,9 +11,10 @@ from edge.bus.journal_sql import SCHEMA as JOURNAL
 from edge.ops.database import Database
 from edge.sinks import outbox_mend
 from edge.sinks.outbox_sql import SCHEMA as OUTBOX
+from edge.sources.upload_rows import SCHEMA as JOBS
 
 NAME = "spool.db"
-SCHEMA = (*OUTBOX, JOURNAL)
+SCHEMA = (*OUTBOX, JOURNAL, JOBS)
 """One script a version, for ``Database``."""
 
 

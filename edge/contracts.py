@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge.detections import Detections, EngineInfo, Sighting
 from edge.event import Event, Outcome, WireEvent
 from edge.frame import Encoded, Frame
-from edge.parcel import Parcel, Redaction
+from edge.parcel import Parcel, ReadBack, Redaction
 
 Picture = Frame | Encoded
 """What a source brings: decoded frames of a stream, or picture files as they came."""
@@ -122,11 +122,22 @@ class Jobs(Protocol):
         Raises:
             Rejected: ``empty``, ``too_large``, or ``key_reused`` (the key came with other content).
             TryLater: no room for it now, or the box is stopping.
+            PartFailed: what originals wait in cannot be reached; nothing was taken.
 
         """
         ...
 
-    def get(self, job_id: str) -> JobStatus | None:
+    async def refer(self, bucket: str, key: str, idempotency_key: str = "") -> JobStatus:
+        """Take a picture that lies in a bucket already.
+
+        Raises:
+            Rejected: ``unsupported``, ``unknown_bucket``, ``gone``, or ``key_reused``.
+            TryLater, PartFailed: not now; nothing was taken.
+
+        """
+        ...
+
+    async def get(self, job_id: str) -> JobStatus | None:
         """Say how a job is; None where it is not known, or no longer."""
         ...
 
@@ -134,8 +145,13 @@ class Jobs(Protocol):
         """Wait for its end, at most ``timeout`` seconds, and say how it is then."""
         ...
 
-    def image(self, job_id: str) -> Parcel | None:
-        """Return the redacted picture of a job that is done; None when it is no longer kept."""
+    async def image(self, job_id: str) -> Parcel | ReadBack | None:
+        """Return the redacted picture of a job that is done; None when it is no longer kept.
+
+        Raises:
+            TryLater, PartFailed: what has it cannot be reached now.
+
+        """
         ...
 
 

@@ -53,3 +53,16 @@ class Parcel:
     message: Mapping[str, Any] = field(repr=False)
     #: proof of what was done; filled by the receipts of a later room
     receipt: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadBack:
+    """A redacted picture as the store gave it back. Made by ``sinks/pictures.py`` alone.
+
+    Its digest was compared: it is byte for byte what the gate let through.
+    """
+
+    body: bytes = field(repr=False)
+    #: ``image/jpeg``, ``image/webp`` or ``image/png``
+    content_type: str
+    taken_at: datetime

@@ -222,13 +222,15 @@ class Kept:
         self._metrics, self._outbox = metrics, outbox
         #: told of each new parcel once it is durable (live preview, finished uploads)
         self.made: list[Callable[[Parcel], None]] = []
+        #: asked for each parcel what else is to be written in its transaction (jobs that it ends)
+        self.notes: list[Callable[[Parcel], Note | None]] = []
         #: why the outbox took nothing the last time, in words; empty where it did
         self.no_room = ""
 
     async def put(self, parcel: Parcel, also: Note | None = None) -> bool:
         started = time.perf_counter()
         try:
-            new = await self._outbox.put(parcel, also)
+            new = await self._outbox.put(parcel, self._with_notes(parcel, also))
         except TryLater as error:
             self.no_room = str(error)
             raise
@@ -245,6 +247,13 @@ class Kept:
 
     async def knows(self, event_id: str) -> bool:
         return await self._outbox.knows(event_id)
+
+    def _with_notes(self, parcel: Parcel, also: Note | None) -> Note | None:
+        notes = [also, *(ask(parcel) for ask in self.notes)]
+        wanted = [note for note in notes if note is not None]
+        if len(wanted) < 2:
+            return wanted[0] if wanted else None
+        return lambda connection: [note(connection) for note in wanted]
 
 
 def unwanted(event: Event[Picture]) -> Rejected:

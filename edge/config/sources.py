@@ -174,9 +174,16 @@ SourceConfig = Annotated[
 class JobsConfig(Section):
     """``[jobs]``: uploads, and how long their results can be fetched."""
 
-    max_waiting: int = key(64, "Uploads that may wait in memory; then 503 with Retry-After.", ge=1)
-    max_waiting_bytes: Size = key("256MiB", "Bytes that waiting uploads may take in memory.")
-    keep_for: Duration = key("10min", "How long a result can be fetched; then 410.")
+    max_waiting: int = key(64, "Uploads that may wait; then 503 with Retry-After.", ge=1)
+    max_waiting_bytes: Size = key(
+        "256MiB",
+        "Bytes that waiting uploads may take in memory. With bucket: those on their way to it.",
+    )
+    keep_for: Duration = key(
+        "10min",
+        "How long a result can be fetched; then 410. With bucket: as long as the store has it, and "
+        "the job is remembered for a week.",
+    )
     keep_bytes: Size = key("64MiB", "Bytes of results that are kept in memory.")
     bucket: str = key(
         "",

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from edge.contracts import Store
 from edge.errors import Rejected
 from edge.event import WireEvent
+from edge.parcel import ReadBack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +70,27 @@ class Pictures:
             PartFailed: the store is shut; TryLater: so is the outbox.
 
         """
-        facts = facts_of(event)
+        return await self._picture(facts_of(event))
+
+    async def read_back(
+        self, facts: PictureFacts, content_type: str, taken_at: datetime
+    ) -> ReadBack:
+        """Return the picture that the gate let through under a name, with that digest.
+
+        Raises:
+            Rejected: as a call does, but ``bad_data``. PartFailed, TryLater: as a call does.
+
+        """
+        body = await self._picture(facts)
+        return ReadBack(body=body, content_type=content_type, taken_at=taken_at)
+
+    async def _picture(self, facts: PictureFacts) -> bytes:
         body = await self._waiting(facts.key)
         if body is None:
             body = await self._store.get(facts.key)
         if hashlib.sha256(body).hexdigest() != facts.sha256:
             raise Rejected(
-                f"{facts.key} is not the picture that the event is about: its digest is another",
+                f"{facts.key} is not the picture that was let through: its digest is another",
                 hint="was it changed in the store? Then nobody can say that it is redacted",
                 reason="other_content",
             )

@@ -120,14 +120,8 @@ class Uploads:
             )
 
     async def submit(self, body: bytes, name: str, idempotency_key: str = "") -> JobStatus:
-        if not body:
-            raise Rejected("there is no picture in the upload", reason="empty")
-        if len(body) > self._max_bytes:
-            raise Rejected(f"larger than {self._max_bytes} bytes", reason="too_large")
-        if len(body) > HASHED_AT_ONCE:
-            job_id = await asyncio.to_thread(_job_id, body, idempotency_key)
-        else:
-            job_id = _job_id(body, idempotency_key)
+        check_size(body, self._max_bytes)
+        job_id = await job_id_of(body, idempotency_key)
         if idempotency_key and self._by_key.get(idempotency_key, job_id) != job_id:
             raise Rejected(
                 "this Idempotency-Key came with another picture before", reason="key_reused"
@@ -138,7 +132,14 @@ class Uploads:
         self.room(len(body))
         return self._queue_up(job_id, body, name, idempotency_key)
 
-    def get(self, job_id: str) -> JobStatus | None:
+    async def refer(self, bucket: str, key: str, idempotency_key: str = "") -> JobStatus:  # noqa: ARG002
+        raise Rejected(
+            "pictures in buckets are not taken: this box keeps uploads in memory",
+            hint='set [jobs] bucket = "NAME" of a source of kind bucket; or send the picture',
+            reason="unsupported",
+        )
+
+    async def get(self, job_id: str) -> JobStatus | None:
         job = self._jobs.get(job_id)
         return None if job is None else job.status
 
@@ -153,7 +154,7 @@ class Uploads:
             pass
         return job.status
 
-    def image(self, job_id: str) -> Parcel | None:
+    async def image(self, job_id: str) -> Parcel | None:
         self._expire()
         job = self._jobs.get(job_id)
         return job.parcel if job is not None and job.status.state == "done" else None
@@ -214,7 +215,7 @@ class Uploads:
         self._forget(job_id)
         now = self._now()
         status = JobStatus(id=job_id, state="queued", accepted_at=now)
-        job = _Job(status, key, len(body), _safe(name) or self.name, body)
+        job = _Job(status, key, len(body), safe_name(name) or self.name, body)
         self._jobs[job_id] = job
         if key:
             self._by_key[key] = job_id
@@ -291,11 +292,31 @@ class Uploads:
             self._by_key.pop(job.key, None)
 
 
-def _job_id(body: bytes, key: str) -> str:
+def check_size(body: bytes, most: int) -> None:
+    """Refuse what is no upload by its size.
+
+    Raises:
+        Rejected: ``empty`` or ``too_large``.
+
+    """
+    if not body:
+        raise Rejected("there is no picture in the upload", reason="empty")
+    if len(body) > most:
+        raise Rejected(f"larger than {most} bytes", reason="too_large")
+
+
+async def job_id_of(body: bytes, key: str) -> str:
     """Name a picture under a key: the same for ever, on every start."""
+    if len(body) > HASHED_AT_ONCE:
+        return await asyncio.to_thread(_job_id, body, key)
+    return _job_id(body, key)
+
+
+def _job_id(body: bytes, key: str) -> str:
     return hashlib.sha256(hashlib.sha256(body).digest() + key.encode()).hexdigest()[:32]
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
+    """Return what is harmless of a sender's name for a file; may be empty."""
     base = name.replace("\\", "/").rpartition("/")[2]
     return _UNSAFE.sub("_", base).strip(" .")[:100]

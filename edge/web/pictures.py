@@ -1,4 +1,7 @@
-"""One redacted picture as an answer: ETag, If-None-Match, Range. It takes a Parcel and no bytes."""
+"""One redacted picture as an answer: ETag, If-None-Match, Range.
+
+It takes a Parcel, or what the store gave back of one, and no bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import hashlib
 
 from aiohttp import ETag, web
 
-from edge.parcel import Parcel
+from edge.parcel import Parcel, ReadBack
 from edge.web.problems import Refused
 
 
-def picture(request: web.Request, parcel: Parcel) -> web.Response:
+def picture(request: web.Request, parcel: Parcel | ReadBack) -> web.Response:
     """Answer with a parcel's picture, or the part of it that was asked for.
 
     Raises:

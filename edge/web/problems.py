@@ -19,6 +19,7 @@ _BY_REASON = {
     "malformed": 400,
     "unsupported_version": 400,
     "unsupported_media_type": 415,
+    "unsupported": 501,
 }
 _NO_ROOM = ("journal_full",)
 """Reasons to wait that whoever asks can do something about: by asking less often."""

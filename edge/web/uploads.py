@@ -26,7 +26,7 @@ from edge.web.view import BoxView
 LONGEST_WAIT = 60.0
 """Most seconds that ``?wait=`` holds a request."""
 
-_TYPES = "image/*, application/octet-stream, multipart/form-data"
+_TYPES = "image/*, application/octet-stream, multipart/form-data, application/json"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 # The second is what "curl --data-binary" says of everything; the content decides.
@@ -73,40 +73,39 @@ class UploadApi:
             body, name = await (read_multipart if form else read_raw)(request, self._most)
         if not body:
             raise _empty()
-        status = await self._view.jobs.submit(body, name, key)
-        finished = status.state in ("done", "dead")
-        return _tell(status, 200 if finished else 202)
+        return _taken(await self._view.jobs.submit(body, name, key))
 
     async def job(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /v1/jobs/{id}``; with ``?wait=`` at its end or after so many seconds."""
         job_id, seconds = request.match_info["id"], _wait(request)
         if seconds:
             return _tell(_known(await self._view.jobs.wait(job_id, seconds)))
-        return _tell(_known(self._view.jobs.get(job_id)))
+        return _tell(_known(await self._view.jobs.get(job_id)))
 
     async def image(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /v1/jobs/{id}/image``: the redacted picture, and nothing else, ever."""
-        status = _known(self._view.jobs.get(request.match_info["id"]))
+        status = _known(await self._view.jobs.get(request.match_info["id"]))
         if status.state in ("queued", "running"):
             return _tell(status, 202)
         if status.state == "dead":
             return problem(409, status.reason or "dead", "there is no picture", status.hint)
-        parcel = self._view.jobs.image(status.id)
+        parcel = await self._view.jobs.image(status.id)
         if parcel is None:
             where = f" as {status.key}" if status.key else ""
             hint = (
-                f"the store has it{where}; send the picture with another Idempotency-Key "
-                "to have it redacted anew"
+                f"look for it in the store{where}; or send the picture with another "
+                "Idempotency-Key to have it redacted anew"
             )
             return problem(410, "gone", "the picture is no longer kept here", hint)
         return picture(request, parcel)
 
     async def _take_reference(self, request: web.Request) -> web.StreamResponse:
         given = await read_json(request)
-        if not all(isinstance(given.get(name), str) and given[name] for name in ("bucket", "key")):
+        bucket, key = given.get("bucket"), given.get("key")
+        if not (isinstance(bucket, str) and bucket and isinstance(key, str) and key):
             raise Refused(422, "bad_request", 'expected {"bucket": "…", "key": "…"}')
-        hint = "this comes with the object store as a source; until then send the picture itself"
-        raise Refused(501, "unsupported", "pictures in buckets are not fetched yet", hint=hint)
+        self._view.jobs.room(0)
+        return _taken(await self._view.jobs.refer(bucket, key, _idempotency_key(request)))
 
     def _announced(self, request: web.Request, wrapping: int) -> int:
         """Return how many bytes to make room for."""
@@ -148,6 +147,10 @@ def _known(status: JobStatus | None) -> JobStatus:
         hint = "it was never here, or it is too long ago"
         raise Refused(404, "not_found", "there is no such job", hint=hint)
     return status
+
+
+def _taken(status: JobStatus) -> web.Response:
+    return _tell(status, 200 if status.state in ("done", "dead") else 202)
 
 
 def _tell(status: JobStatus, code: int = 200) -> web.Response:

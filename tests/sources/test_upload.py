@@ -65,7 +65,7 @@ async def finish(source: Uploads, body: bytes, redacted: bytes = b"redacted") ->
     event = await take(source)
     source.finished(parcel_of(job, redacted))
     await source.settle(event, Outcome.DONE)
-    done = source.get(job.id)
+    done = await source.get(job.id)
     assert done is not None
     return done
 
@@ -75,7 +75,7 @@ async def test_an_upload_is_queued_then_running_then_done() -> None:
     job = await source.submit(b"picture", "gate.jpg")
     assert (job.state, job.accepted_at) == ("queued", NOW)
     event = await take(source)
-    assert source.get(job.id).state == "running"  # type: ignore[union-attr]
+    assert (await source.get(job.id)).state == "running"  # type: ignore[union-attr]
     assert (event.type, event.source, event.subject) == (
         PICTURE_ARRIVED,
         "/site/box/upload",
@@ -85,10 +85,10 @@ async def test_an_upload_is_queued_then_running_then_done() -> None:
     assert (event.data.body, event.data.source) == (b"picture", "upload")
     source.finished(parcel_of(job))
     await source.settle(event, Outcome.DONE)
-    done = source.get(job.id)
+    done = await source.get(job.id)
     assert done is not None
     assert (done.state, done.finished_at, done.key) == ("done", NOW, f"upload/{job.id}.jpg")
-    assert source.image(job.id) == parcel_of(job)
+    assert await source.image(job.id) == parcel_of(job)
 
 
 async def test_no_picture_is_shown_before_its_event_is_settled() -> None:
@@ -96,7 +96,7 @@ async def test_no_picture_is_shown_before_its_event_is_settled() -> None:
     job = await source.submit(b"picture", "a.jpg")
     await take(source)
     source.finished(parcel_of(job))
-    assert source.image(job.id) is None
+    assert await source.image(job.id) is None
 
 
 async def test_the_id_is_a_function_of_content_and_key_and_survives_a_restart() -> None:
@@ -207,17 +207,17 @@ async def test_a_job_that_was_not_done_is_dead_and_says_why(
     source = uploads()
     job = await source.submit(b"picture", "a.jpg")
     await source.settle(await take(source), outcome, reason)
-    dead = source.get(job.id)
+    dead = await source.get(job.id)
     assert dead is not None
     assert (dead.state, dead.reason) == ("dead", code)
-    assert source.image(job.id) is None
+    assert await source.image(job.id) is None
 
 
 async def test_the_words_behind_a_code_become_the_hint() -> None:
     source = uploads()
     job = await source.submit(b"picture", "a.jpg")
     await source.settle(await take(source), Outcome.REJECTED, "damaged: the PNG ends early")
-    assert source.get(job.id).hint == "the PNG ends early"  # type: ignore[union-attr]
+    assert (await source.get(job.id)).hint == "the PNG ends early"  # type: ignore[union-attr]
 
 
 async def test_a_dead_job_is_tried_anew_when_it_is_sent_again() -> None:
@@ -234,8 +234,8 @@ async def test_a_duplicate_is_done_and_its_picture_is_in_the_store_only() -> Non
     source = uploads()
     job = await source.submit(b"picture", "a.jpg")
     await source.settle(await take(source), Outcome.DUPLICATE)
-    assert source.get(job.id).state == "done"  # type: ignore[union-attr]
-    assert source.image(job.id) is None
+    assert (await source.get(job.id)).state == "done"  # type: ignore[union-attr]
+    assert await source.image(job.id) is None
 
 
 async def test_an_event_is_settled_once() -> None:
@@ -244,7 +244,7 @@ async def test_an_event_is_settled_once() -> None:
     event = await take(source)
     await source.settle(event, Outcome.DONE)
     await source.settle(event, Outcome.REJECTED, "late")
-    assert source.get(job.id).state == "done"  # type: ignore[union-attr]
+    assert (await source.get(job.id)).state == "done"  # type: ignore[union-attr]
     assert source.status().counts["done"] == 1
 
 
@@ -275,16 +275,16 @@ async def test_a_result_is_dropped_after_a_while_and_the_job_still_says_where_it
     source = uploads(clock, keep_for="10min")
     job = await finish(source, b"picture")
     clock.now += 599
-    assert source.image(job.id) is not None
+    assert await source.image(job.id) is not None
     clock.now += 2
-    assert source.image(job.id) is None
-    assert source.get(job.id).key  # type: ignore[union-attr]
+    assert await source.image(job.id) is None
+    assert (await source.get(job.id)).key  # type: ignore[union-attr]
 
 
 async def test_the_oldest_result_gives_way_when_there_are_too_many_bytes() -> None:
     source = uploads(keep_bytes=20)
     jobs = [await finish(source, b"picture %d" % n, b"8 bytes!") for n in range(3)]
-    assert [source.image(job.id) is not None for job in jobs] == [False, True, True]
+    assert [await source.image(job.id) is not None for job in jobs] == [False, True, True]
 
 
 async def test_a_result_that_is_larger_than_all_the_room_is_not_kept_and_drives_nobody_out() -> (
@@ -293,9 +293,9 @@ async def test_a_result_that_is_larger_than_all_the_room_is_not_kept_and_drives_
     source = uploads(keep_bytes=20)
     small = await finish(source, b"small", b"8 bytes!")
     large = await finish(source, b"large", b"x" * 21)
-    assert source.image(large.id) is None
+    assert await source.image(large.id) is None
     assert large.key
-    assert source.image(small.id) is not None
+    assert await source.image(small.id) is not None
 
 
 async def test_the_number_of_finished_jobs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,8 +304,14 @@ async def test_the_number_of_finished_jobs_is_bounded(monkeypatch: pytest.Monkey
     waiting = await source.submit(b"still waiting", "a.jpg", "key-0")
     first_event = await take(source)
     jobs = [await finish(source, b"picture %d" % n) for n in range(5)]
-    assert [source.get(job.id) is not None for job in jobs] == [False, False, True, True, True]
-    assert source.get(waiting.id) is not None
+    assert [await source.get(job.id) is not None for job in jobs] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert await source.get(waiting.id) is not None
     assert source.status().counts["done"] == 3
     await source.settle(first_event, Outcome.DONE)
 
@@ -330,14 +336,14 @@ async def test_closing_ends_the_events_and_tells_those_who_wait() -> None:
     async with asyncio.timeout(1):
         with pytest.raises(StopAsyncIteration):
             await anext(events)
-    dead = source.get(queued.id)
+    dead = await source.get(queued.id)
     assert dead is not None
     assert (dead.state, dead.reason) == ("dead", "stopping")
     assert "send it again" in dead.hint
     with pytest.raises(TryLater):
         await source.submit(b"three", "a.jpg")
     await source.settle(event, Outcome.DONE)
-    assert source.get(running.id).state == "done"  # type: ignore[union-attr]
+    assert (await source.get(running.id)).state == "done"  # type: ignore[union-attr]
 
 
 async def test_closing_wakes_a_path_that_waits_for_the_next_upload() -> None:

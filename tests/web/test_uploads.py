@@ -85,12 +85,12 @@ async def test_a_broken_form_is_refused_and_does_not_hang(site: Site, kind: str)
     assert body["error"]["code"]
 
 
-async def test_a_reference_to_a_bucket_says_clearly_that_it_comes_later(site: Site) -> None:
+async def test_a_reference_to_a_bucket_needs_uploads_that_rest_on_one(site: Site) -> None:
     async with site.client.post(
         site.at("/v1/images"), json={"bucket": "in", "key": "a.jpg"}
     ) as answer:
         assert answer.status == 501
-        assert "object store" in (await answer.json())["error"]["hint"]
+        assert "[jobs] bucket" in (await answer.json())["error"]["hint"]
     async with site.client.post(site.at("/v1/images"), json={"bucket": 1}) as answer:
         assert answer.status == 422
 
