@@ -1,0 +1,476 @@
+"""One connection to a broker, from its welcome to its end: paho on the loop, without a thread.
+
+paho speaks MQTT; this drives it. It is told when to read and when to write, and its packets go
+through a ``Wire``, so that a hundred messages are one write and a hundred acknowledgements one
+read. A connection that ended is thrown away with its client: nothing of it is in the way of the
+next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties as PahoProperties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.errors import EdgeError, PartFailed
+from edge.ops import mqtt_faults as faults
+from edge.ops.mqtt_paho import (
+    PahoClient,
+    asked_for,
+    granted,
+    of_message,
+    options,
+    pack,
+    packet_size,
+    to_paho,
+)
+from edge.ops.mqtt_types import (
+    NO_PROPERTIES,
+    Limits,
+    Login,
+    Message,
+    MqttSettings,
+    Properties,
+    Qos,
+    Version,
+    Will,
+)
+from edge.ops.mqtt_wire import Wire
+
+TICK: Final = 1.0
+"""Seconds between two looks at the clock: keep-alive, overdue acknowledgements."""
+_SMOOTH: Final = 0.125
+
+
+class Listener(Protocol):
+    """Who is told what comes. None of these may raise or wait."""
+
+    def heard(self, message: Message) -> None: ...
+    def subscribed(self, topic: str, error: PartFailed | None) -> None: ...
+    def freed(self) -> None: ...
+
+
+class Connection:
+    """Speaks with one broker, once.
+
+    Args:
+        wire: a connected socket.
+        settings: how to speak.
+        version: which MQTT.
+        number: which connection of its link it is.
+        listener: who is told.
+
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        settings: MqttSettings,
+        *,
+        version: Version,
+        number: int,
+        listener: Listener,
+    ) -> None:
+        self._wire, self._settings, self._listener = wire, settings, listener
+        self._loop = asyncio.get_running_loop()
+        self.version, self.number = version, number
+        self._welcome: asyncio.Future[Limits] = self._loop.create_future()
+        #: done with why it ended; ``stopped`` where the box wanted it
+        self.ended: asyncio.Future[PartFailed] = self._loop.create_future()
+        self._acks: dict[int, tuple[asyncio.Future[None], str, float]] = {}
+        self._asked: dict[int, str] = {}
+        self._drops: PartFailed | None = None
+        self._writing = self._live = False
+        self._fd = wire.fileno()
+        self.limits = Limits(window=settings.window)
+        self.round_trip = 0.0
+        self._acked = self._refusals = 0
+        self._last_ack = 0.0
+        self._client = self._made(wire)
+
+    def _made(self, wire: Wire) -> PahoClient:
+        settings, five = self._settings, self.version == "5"
+        client = PahoClient(
+            CallbackAPIVersion.VERSION2,
+            settings.client_id,
+            None if five else settings.session_expiry == 0,
+            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+            transport=settings.transport,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.wire = wire
+        # the window is kept here: paho's cannot change once the broker has said what it takes
+        client.max_inflight_messages_set(0)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_close = self._on_close
+        client.on_socket_register_write = self._on_wants_write
+        if settings.transport == "websockets":
+            client.ws_set_options(settings.path, self._ws_headers)
+        return client
+
+    # -- life
+
+    async def open(self, login: Login, will: Will | None, *, fresh: bool = False) -> Limits:
+        """Say hello and wait for the broker's welcome.
+
+        Args:
+            login: who connects.
+            will: what is published when it ends without ``disconnect``.
+            fresh: the broker is to forget what it kept for this client.
+
+        Raises:
+            PartFailed: it refused, hung up, or is no broker.
+
+        """
+        if login.user or login.password:
+            self._client.username_pw_set(login.user, login.password or None)
+        if will:
+            self._set_will(will)
+        await self._hello(fresh=fresh)
+        self._live = True
+        if not self._wire_is_closed():
+            self._loop.add_reader(self._fd, self._read)
+            self._write()
+        await asyncio.wait((self._welcome, self.ended), return_when=asyncio.FIRST_COMPLETED)
+        if self._welcome.done():
+            self.limits = self._welcome.result()
+            return self.limits
+        raise self.ended.result()
+
+    def _set_will(self, will: Will) -> None:
+        properties = None
+        if self.version == "5":
+            properties = to_paho(will.properties, PacketTypes.WILLMESSAGE)
+            if will.delay:
+                properties.WillDelayInterval = will.delay
+        self._client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
+
+    async def _hello(self, *, fresh: bool) -> None:
+        settings, five = self._settings, self.version == "5"
+        more: dict[str, Any] = {}
+        if five:
+            more = {"clean_start": fresh, "properties": asked_for(settings)}
+        args = (settings.host, settings.port, settings.keepalive)
+        if settings.transport == "websockets":
+            # paho shakes hands for WebSocket in one go, which waits for the answer
+            self._client.connect_timeout = settings.connect_timeout
+            await asyncio.to_thread(self._client.connect, *args, **more)
+        else:
+            self._client.connect(*args, **more)
+
+    def disconnect(self) -> None:
+        """Say goodbye: the broker drops the will, and keeps the session."""
+        if self._drops is None:
+            self._drops = PartFailed("the box closed the connection", reason="stopped")
+        if not self.ended.done():
+            self._client.disconnect()
+
+    def drop(self, error: PartFailed) -> None:
+        """End it without a word, for a reason; the broker publishes the will."""
+        if self.ended.done():
+            return
+        self._drops = error
+        self._wire.error = self._wire.error or OSError("dropped")
+        if self._live:
+            self._read()
+        if not self.ended.done():
+            self._end(error)
+
+    async def watch(self) -> None:
+        """Look at the clock, until it ends."""
+        pause = min(TICK, self.limits.keepalive / 4 or TICK, self._settings.ack_timeout / 4)
+        while not self.ended.done():
+            self._client.loop_misc()
+            oldest = next(iter(self._acks.values()), None)
+            patience = self._settings.ack_timeout
+            since = time.monotonic() - patience
+            if oldest and oldest[2] < since and self._wire.heard < since:
+                self.drop(faults.silent(self._settings.where, patience))
+            await asyncio.wait((self.ended,), timeout=pause)
+
+    # -- what is sent
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that the broker has not acknowledged yet."""
+        return len(self._acks)
+
+    def full(self, qos: int) -> bool:
+        """Tell whether it takes no message of that quality now."""
+        return (qos > 0 and len(self._acks) >= self.limits.window) or self._wire.full
+
+    @property
+    def last_ack(self) -> datetime | None:
+        """When the broker acknowledged something last."""
+        return datetime.fromtimestamp(self._last_ack, UTC) if self._last_ack else None
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What went through it."""
+        return Counter(
+            acked=self._acked,
+            refused=self._refusals,
+            bytes_out=self._wire.bytes_out,
+            bytes_in=self._wire.bytes_in,
+        )
+
+    def publish(
+        self, topic: str, payload: bytes, qos: Qos, properties: Properties, *, retain: bool
+    ) -> asyncio.Future[None]:
+        """Send a message; see ``MqttLink.publish``.
+
+        Raises:
+            Rejected: ``bad_topic``, ``too_large``.
+            PartFailed: it has ended.
+
+        """
+        packed = pack(properties) if self.version == "5" and properties != NO_PROPERTIES else None
+        self._check_size(topic, payload, packed.pack() if packed else b"\0")
+        if self.limits.max_qos == 0:
+            qos = 0
+        future: asyncio.Future[None] = self._loop.create_future()
+        try:
+            info = self._client.publish(
+                topic,
+                payload,
+                qos,
+                retain and self.limits.retain,
+                packed,  # type: ignore[arg-type]  # paho only packs it
+            )
+        except ValueError as error:
+            raise faults.bad_topic(topic) from error
+        if info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN or self.ended.done():
+            raise faults.cut(self._settings.where)
+        if qos == 0:
+            future.set_result(None)
+        else:
+            self._acks[info.mid] = (future, topic, time.monotonic())
+        return future
+
+    def _check_size(self, topic: str, payload: bytes, properties: bytes) -> None:
+        limit = self.limits.max_packet
+        if limit and len(payload) + len(topic) + len(properties) + 9 > limit // 4:
+            size = packet_size(topic, payload, properties)
+            if size > limit:
+                raise faults.too_large(self._settings.where, topic, size, limit)
+
+    def subscribe(self, topic: str) -> None:
+        """Ask for messages; the listener is told what the broker says."""
+        five = self.version == "5"
+        present = self.limits.session_present
+        code, mid = (
+            self._client.subscribe(topic, options=options(present=present))
+            if five
+            else self._client.subscribe(topic, 1)
+        )
+        if code == MQTTErrorCode.MQTT_ERR_SUCCESS and mid is not None:
+            self._asked[mid] = topic
+
+    def unsubscribe(self, topic: str) -> None:
+        """Ask for no more; what is under way still comes."""
+        self._client.unsubscribe(topic)
+
+    def ack(self, message: Message) -> None:
+        """Tell the broker that a message is safe; nothing, if it came by another connection."""
+        if message.qos and message.connection == self.number and not self.ended.done():
+            self._client.ack(message.mid, message.qos)
+
+    # -- the loop
+
+    def _read(self) -> None:
+        self._wire.turn()
+        while self._client.socket() is not None:
+            place = self._wire.place
+            self._client.loop_read()
+            if not self._wire.waiting or place == self._wire.place:
+                break
+        if not self.ended.done() and self._live:
+            self._write()
+
+    def _on_wants_write(self, *_: object) -> None:
+        if self._live and not self._writing:
+            self._writing = True
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        self._writing = False
+        if self._client.socket() is None:
+            return
+        self._client.loop_write()
+        if self._wire_is_closed():
+            return
+        try:
+            done = self._wire.flush() and not self._client.want_write()
+        except OSError:
+            self._client.loop_read()  # meets the same error, and ends it
+            return
+        if done:
+            self._loop.remove_writer(self._fd)
+        else:
+            self._loop.add_writer(self._fd, self._write)
+
+    def _wire_is_closed(self) -> bool:
+        return self._client.socket() is None
+
+    def _on_close(self, *_: object) -> None:
+        with suppress(RuntimeError):  # not in its thread: it never was added
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+
+    # -- what paho tells
+
+    def _on_connect(
+        self,
+        _client: object,
+        _data: object,
+        flags: ConnectFlags,
+        code: ReasonCode,
+        properties: PahoProperties | None,
+    ) -> None:
+        if self._welcome.done() or self._drops:
+            return
+        if code.is_failure:
+            self._drops = faults.refusal(self._settings.where, code.value, _words(properties))
+        elif self.version == "5":
+            self._welcome.set_result(
+                granted(properties, self._settings, present=flags.session_present)
+            )
+        else:
+            self._welcome.set_result(
+                Limits(
+                    version="3.1.1",
+                    session_present=flags.session_present,
+                    window=self._settings.window,
+                    max_packet=self._settings.max_packet,
+                    keepalive=self._settings.keepalive,
+                )
+            )
+
+    def _on_disconnect(
+        self,
+        _client: object,
+        _data: object,
+        flags: DisconnectFlags,
+        code: ReasonCode,
+        properties: PahoProperties | None,
+    ) -> None:
+        where = self._settings.where
+        if self._drops:
+            error = self._drops
+        elif self._wire.error:
+            error = faults.of_network(self._wire.error, where)
+        elif flags.is_disconnect_packet_from_server:
+            error = faults.refusal(where, code.value, _words(properties))
+        elif code.value == 0x8D:
+            error = faults.silent(where, 2.0 * self.limits.keepalive)
+        elif code.value == 0x82:
+            error = faults.refusal(where, 0x82)
+        elif not self._welcome.done():
+            error = faults.cut_early(where, tls=self._settings.tls is not None)
+        else:
+            error = faults.cut(where)
+        self._end(error)
+
+    def _end(self, error: PartFailed) -> None:
+        if self.ended.done():
+            return
+        self.ended.set_result(error)
+        acks, self._acks = self._acks, {}
+        for future, _, _ in acks.values():
+            _fail(future, PartFailed(str(error), hint=error.hint, reason=error.reason))
+        self._listener.freed()
+
+    def _on_publish(
+        self, _client: object, _data: object, mid: int, code: ReasonCode, properties: PahoProperties
+    ) -> None:
+        found = self._acks.pop(mid, None)
+        if found is None:
+            return
+        future, topic, since = found
+        took = time.monotonic() - since
+        self.round_trip += _SMOOTH * (took - self.round_trip) if self.round_trip else took
+        if code.value >= 0x80:
+            self._refusals += 1
+            _fail(future, self._refused(topic, code, properties))
+        else:
+            self._acked += 1
+            self._last_ack = time.time()
+            if not future.done():
+                future.set_result(None)
+        self._listener.freed()
+
+    def _refused(self, topic: str, code: ReasonCode, properties: PahoProperties) -> EdgeError:
+        return faults.of_publish(self._settings.where, topic, code.value, _words(properties))
+
+    def _on_subscribe(
+        self,
+        _client: object,
+        _data: object,
+        mid: int,
+        codes: Sequence[ReasonCode],
+        properties: PahoProperties | None,
+    ) -> None:
+        topic = self._asked.pop(mid, None)
+        if topic is None:
+            return
+        error = None
+        for code in codes:
+            if code.is_failure:
+                # 3.1.1 says 0x80 for whatever it is, which is the access list
+                value = code.value if self.version == "5" else 0x87
+                about = f"{self._settings.where}: the topic {topic!r}"
+                error = faults.refusal(about, value, _words(properties))
+        self._listener.subscribed(topic, error)
+
+    def _on_message(self, _client: object, _data: object, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        self._listener.heard(
+            Message(
+                topic,
+                bytes(message.payload),
+                message.qos,
+                message.retain,
+                message.dup,
+                of_message(message),
+                message.mid,
+                self.number,
+            )
+        )
+
+    def _ws_headers(self, headers: dict[str, str]) -> dict[str, str]:
+        # paho does not know that TLS is spoken below it
+        if self._settings.tls:
+            host = headers["Host"].removesuffix(":443")
+            headers |= {"Host": host, "Origin": f"https://{host}"}
+        return headers
+
+
+def _words(properties: PahoProperties | None) -> str:
+    """Return what the broker said in words, or which other one it names."""
+    reason = getattr(properties, "ReasonString", "") or getattr(properties, "ServerReference", "")
+    return str(reason)
+
+
+def _fail(future: asyncio.Future[None], error: EdgeError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        # who does not ask does not care: no complaint about it in the log
+        future.exception()

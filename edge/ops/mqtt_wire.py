@@ -1,0 +1,148 @@
+"""A socket as paho sees it, with buffers: paho reads and writes a packet in three small pieces."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import time
+from contextlib import suppress
+from typing import Final
+
+CHUNK: Final = 16 * 1024
+"""Bytes read at once: as much as a TLS record has, and as little as never holds up the loop."""
+MOST_OUT: Final = 256 * 1024
+
+
+class Wire:
+    """Reads once a turn of the loop and writes once; ``recv`` and ``send`` are between buffers.
+
+    Args:
+        sock: connected, and with TLS where that is wanted.
+        most: a larger packet ends the connection.
+
+    """
+
+    def __init__(self, sock: socket.socket, most: int) -> None:
+        self._sock, self._most = sock, most
+        self._in, self._at, self._read = b"", 0, False
+        self._out = bytearray()
+        self._blocking = False
+        #: what ended it, where the network did
+        self.error: OSError | None = None
+        #: when something came last, by the monotonic clock
+        self.heard = time.monotonic()
+        self.bytes_in = self.bytes_out = 0
+
+    # -- what paho calls
+
+    def recv(self, size: int) -> bytes:
+        """Return what came, at most ``size`` bytes; nothing: it ended.
+
+        Raises:
+            BlockingIOError: nothing more in this turn.
+            OSError: it broke, or paho asks for more than ``most``.
+
+        """
+        if self.error:
+            raise self.error
+        if size > self._most:
+            self.error = OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+            raise self.error
+        if self._at == len(self._in):
+            self._fill()
+        end = self._at + size
+        piece = self._in[self._at : end]
+        self._at += len(piece)
+        return piece
+
+    def send(self, data: bytes | bytearray) -> int:
+        """Take bytes to be written; all of them.
+
+        Raises:
+            BlockingIOError: too much waits already.
+
+        """
+        if self._blocking:
+            self._sock.sendall(data)
+            return len(data)
+        if self.full:
+            raise BlockingIOError
+        self._out += data
+        return len(data)
+
+    def close(self) -> None:
+        if self.error is None:
+            with suppress(OSError):
+                self.flush()
+        self._sock.close()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 (as sockets have it)
+        self._blocking = flag
+        self._sock.setblocking(flag)
+
+    def settimeout(self, seconds: float) -> None:
+        self._blocking = True
+        self._sock.settimeout(seconds)
+
+    # -- what the connection calls
+
+    def turn(self) -> None:
+        """Begin a turn: ``recv`` may read from the network once."""
+        self._read = False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it is in what came; it changes when anything is taken."""
+        return self.bytes_in, self._at
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something came that paho did not take yet."""
+        return self._at < len(self._in)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be written that nothing should be added."""
+        return len(self._out) >= MOST_OUT
+
+    def flush(self) -> bool:
+        """Write what waits; tell whether all of it is out.
+
+        Raises:
+            OSError: it broke.
+
+        """
+        while self._out:
+            try:
+                sent = self._sock.send(self._out)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                return False
+            except OSError as error:
+                self.error = error
+                raise
+            self.bytes_out += sent
+            del self._out[:sent]
+        return True
+
+    def _fill(self) -> None:
+        if self._read and not self._blocking:
+            raise BlockingIOError
+        self._read = True
+        try:
+            self._in = self._sock.recv(CHUNK)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            raise BlockingIOError from error
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.error = error
+            raise
+        self._at = 0
+        self.bytes_in += len(self._in)
+        if self._in:
+            self.heard = time.monotonic()
