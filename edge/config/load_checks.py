@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge.config import load_checks_buckets, load_checks_bus, load_checks_jobs
+from edge.config import load_checks_buckets, load_checks_bus, load_checks_jobs, load_checks_names
 from edge.config.bus import BusConfig, TriggerConfig
 from edge.config.handlers import ForwardConfig, HandlerConfig
 from edge.config.load_faults import Fault, Location, show_given
@@ -118,6 +118,7 @@ def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
         yield from load_checks_jobs.faults(
             given.jobs, given.sources, given.names.get("sources", ())
         )
+    yield from load_checks_names.faults(given.sources, given.store)
     if given.web is not None:
         yield from _web(given.web)
     if given.box is not None:
