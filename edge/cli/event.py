@@ -20,7 +20,7 @@ from edge.cloudevents import http, json_format, json_text
 from edge.errors import EdgeError, PartFailed, Rejected, TryLater
 from edge.event import WireEvent
 from edge.sources.buckets import records
-from edge.sources.buckets.records_s3 import Keys
+from edge.sources.buckets.records_s3 import Keys, legacy
 
 BATCH = 100
 """Events in a batch at most."""
@@ -226,8 +226,15 @@ def _short(text: str) -> str:
     default="auto",
     help="How object keys are written: auto goes by the server.",
 )
+@click.option(
+    "--types",
+    type=click.Choice(["standard", "legacy", "both"]),
+    default="standard",
+    help="standard: com.amazonaws.s3.…, what a box makes. legacy: type and source of Knative's old "
+    "RGW source, for filters that still go by dev.knative.source.rgwpubsub.",
+)
 @click.argument("file", type=click.File("rb"), metavar="FILE|-")
-def convert(*, form: str, keys: Keys, file: BinaryIO) -> None:
+def convert(*, form: str, keys: Keys, types: str, file: BinaryIO) -> None:
     """Print the events that a notification becomes, a JSON line each; no box is asked.
 
     FILE has one notification as it was received, or one on each line. What is printed can be sent:
@@ -236,7 +243,9 @@ def convert(*, form: str, keys: Keys, file: BinaryIO) -> None:
     del form  # there is one
     for body in _notifications(file.read(recording.LONGEST)):
         for found in records.read(body, keys=keys):
-            print(json_format.encode_line(found).decode(), flush=True)
+            named = {"standard": [found], "legacy": [legacy(found)]}
+            for one in named.get(types, [found, legacy(found)]):
+                print(json_format.encode_line(one).decode(), flush=True)
 
 
 def _notifications(text: bytes) -> list[bytes]:

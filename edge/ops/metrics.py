@@ -23,6 +23,7 @@ class Metrics:
         self._add_pictures(self.registry)
         self._add_times(self.registry)
         self._add_sources(self.registry)
+        self._add_notifications(self.registry)
         self._add_engine(self.registry)
         self._add_store(self.registry)
         self._add_bus(self.registry)
@@ -103,6 +104,23 @@ class Metrics:
             "edge_objects_gone_total",
             "Pictures that were deleted from their bucket before they could be fetched.",
             ["source"],
+            registry=registry,
+        )
+
+    def _add_notifications(self, registry: CollectorRegistry) -> None:
+        self.notifications = Counter(
+            "edge_hook_notifications_total",
+            "What object stores sent to /hooks/s3, by outcome: accepted, duplicate (told before), "
+            "unwanted (other buckets, keys, happenings), malformed (a dead letter), refused "
+            "(turned away: no token, too large, no room).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.notification_seconds = Histogram(
+            "edge_hook_answer_seconds",
+            "Until a notification was answered; whoever is turned away waits on purpose.",
+            ["answer"],
+            buckets=_STAGE_BUCKETS,
             registry=registry,
         )
 

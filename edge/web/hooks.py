@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import random
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -67,6 +68,17 @@ class HookApi:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """Answer ``POST``: 204 once what is wanted is on disk, whatever the content type says."""
+        began, metrics = time.perf_counter(), self._view.metrics
+        try:
+            answer = await self._taken(request)
+        except Refused:
+            metrics.notifications.labels("refused").inc()
+            metrics.notification_seconds.labels("refused").observe(time.perf_counter() - began)
+            raise
+        metrics.notification_seconds.labels("taken").observe(time.perf_counter() - began)
+        return answer
+
+    async def _taken(self, request: web.Request) -> web.StreamResponse:
         hook = await self._hook(request)
         size = request.content_length
         if size is not None and size > MOST:

@@ -61,3 +61,28 @@ def test_what_is_no_notification_is_named(
     said = capsys.readouterr()
     assert "expected Records, events" in said.err
     assert not said.out
+
+
+def test_filters_that_go_by_the_old_type_can_be_fed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "body.json"
+    file.write_bytes(records(minio("a.jpg")))
+    assert main(["event", "convert", "--from", "s3", "--types", "both", str(file)]) == 0
+    new, old = (json_format.decode(one.encode()) for one in capsys.readouterr().out.splitlines())
+    assert (old.type, old.source) == ("dev.knative.source.rgwpubsub", "rgwpubsub")
+    assert (old.id, old.subject, old.time, old.data) == (new.id, new.subject, new.time, new.data)
+    assert main(["event", "convert", "--from", "s3", "--types", "legacy", str(file)]) == 0
+    assert json_format.decode(capsys.readouterr().out.encode()) == old
+
+
+def test_what_the_old_source_sent_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = json.loads((shared("samples/rgw") / "pull-events.json").read_text())
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps(page["events"][0]))
+    assert main(["event", "convert", "--from", "s3", str(file)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["subject"] == page["events"][0]["info"]["key"]["name"]
+    assert json.loads(line)["type"].startswith("com.amazonaws.s3.Object")

@@ -221,3 +221,12 @@ async def test_curl_sends_without_a_content_type(open_hook: Site) -> None:
     told, _ = await curl.communicate(webhook())
     assert told == b"204"
     assert len(open_hook.box.intake.taken) == 1
+
+
+async def test_who_is_turned_away_is_counted_and_timed_apart(open_hook: Site) -> None:
+    assert await post(open_hook, query=f"?token={PLAIN}") == 204
+    assert await post(open_hook) == 401
+    sample = open_hook.box.metrics.registry.get_sample_value
+    assert sample("edge_hook_notifications_total", {"outcome": "refused"}) == 1
+    assert (sample("edge_hook_answer_seconds_sum", {"answer": "taken"}) or 9) < 0.5
+    assert (sample("edge_hook_answer_seconds_sum", {"answer": "refused"}) or 0) >= 1

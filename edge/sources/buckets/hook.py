@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
 from collections.abc import Callable
 from typing import Final
 
-from edge.cloudevents import json_text
 from edge.contracts import Intake
 from edge.errors import Rejected
-from edge.event import Event, WireEvent
-from edge.frame import is_text
+from edge.event import WireEvent
+from edge.frame import ObjectRef
+from edge.ops.metrics import Metrics
 from edge.sources.buckets.records import object_of, read
-from edge.sources.buckets.rule import BucketRule
+from edge.sources.buckets.rule import BucketRule, is_removal
+from edge.sources.buckets.unreadable import KEPT, MALFORMED, set_aside
 
-log = logging.getLogger(__name__)
+__all__ = ["KEPT", "MALFORMED", "ORIGIN", "S3Hook"]
 
-MALFORMED: Final = "io.edge.notification.malformed.v1"
-"""A notification that nobody could read. ``data`` is its body, ``reason`` and ``why`` say more."""
 ORIGIN: Final = "/hooks/s3"
 LARGE: Final = 64 * 1024
 """A body of more bytes is read beside the loop: a thousand records take 50 ms."""
-KEPT: Final = 1024
-"""Bytes that are kept of a text that nobody could read; ``bytes`` says how many there were. No
-more, and nothing of what is no text: a camera may have sent its raw picture here."""
 
 
 class S3Hook:
@@ -35,6 +29,8 @@ class S3Hook:
         intake: the bus.
         buckets: what is wanted of a bucket; None: nothing, it is none of ours.
         tokens: what callers may show; none: whoever may call the web server may call here.
+        noticed: told of each object whose event is on disk, so that a sweep need not ask for it.
+        metrics: where notifications are counted by what became of them; None: nowhere.
 
     """
 
@@ -44,8 +40,11 @@ class S3Hook:
         buckets: Callable[[str], BucketRule | None],
         *,
         tokens: frozenset[str] = frozenset(),
+        noticed: Callable[[ObjectRef], None] = lambda _: None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._intake, self._buckets = intake, buckets
+        self._noticed, self._metrics = noticed, metrics
         self.tokens = tokens
 
     async def take(self, body: bytes) -> int:
@@ -66,44 +65,30 @@ class S3Hook:
             return 0
         try:
             found = await asyncio.to_thread(read, body) if len(body) > LARGE else read(body)
-            events = [event for event in found if self._wants(event)]
-            if events:
-                await self._intake.accept(events)
+            told = [(event, object_of(event)) for event in found]
+            wanted = [(event, what) for event, what in told if self._wants(event, what)]
+            fresh = await self._accept([event for event, _ in wanted])
         except Rejected as error:
-            return await self._set_aside(body, error)
-        return len(events)
+            self._count("malformed", 1)
+            return await set_aside(self._intake, ORIGIN, body, error)
+        for event, what in wanted:
+            if not is_removal(event):
+                self._noticed(what)
+        self._count("accepted", fresh)
+        self._count("duplicate", len(wanted) - fresh)
+        self._count("unwanted", len(found) - len(wanted))
+        return len(wanted)
 
-    def _wants(self, event: WireEvent) -> bool:
-        what = object_of(event)
+    async def _accept(self, events: list[WireEvent]) -> int:
+        """Have events on disk; return how many were new."""
+        if not events:
+            return 0
+        return sum(one.new for one in await self._intake.accept(events))
+
+    def _wants(self, event: WireEvent, what: ObjectRef) -> bool:
         rule = self._buckets(what.bucket)
         return rule is not None and rule.wants(event, what)
 
-    async def _set_aside(self, body: bytes, error: Rejected) -> int:
-        event = _malformed(body, error)
-        log.warning(
-            "a notification could not be read: %s",
-            error,
-            extra={"event": event.id, "hint": error.hint},
-        )
-        try:
-            await self._intake.accept([event])
-        except Rejected as refused:
-            # over bus.max_event: a sender that repeats it does not make it smaller
-            log.error("a notification that could not be read is lost: %s", refused)  # noqa: TRY400
-            return 0
-        return 1
-
-
-def _malformed(body: bytes, error: Rejected) -> WireEvent:
-    """Return the event for a body; the same body is the same event."""
-    kept = body[:KEPT] if is_text(body[:KEPT]) else None
-    return Event(
-        id=hashlib.sha256(body).hexdigest(),
-        source=ORIGIN,
-        type=MALFORMED,
-        datacontenttype="application/json"
-        if kept and json_text.is_value(kept)
-        else "application/octet-stream",
-        data=kept,
-        extensions={"reason": error.reason, "why": str(error), "bytes": len(body)},
-    )
+    def _count(self, outcome: str, count: int) -> None:
+        if self._metrics is not None and count:
+            self._metrics.notifications.labels(outcome).inc(count)

@@ -22,6 +22,8 @@ CREATED: Final = tuple(
     f"s3:ObjectCreated:{kind}" for kind in ("Put", "Post", "Copy", "CompleteMultipartUpload")
 )
 """By name: ``s3:ObjectCreated:*`` covers tagging, retention and legal hold, too."""
+REMOVED: Final = "s3:ObjectRemoved:*"
+"""Covers ``NoOP``, too, which the caller leaves out; older servers know fewer names."""
 _PING: Final = b'{"Records":null}'
 
 
@@ -33,15 +35,23 @@ class MinioListen:
         bucket: its name.
         prefix: only keys that begin so. ``*`` and ``?``, which MinIO takes for wildcards, end what
             the server is told: the caller filters again.
+        removals: whether to ask for what is removed, too.
         ping: seconds, a whole number; after three of them without a byte the server is lost.
 
     """
 
     def __init__(
-        self, link: BucketLink, bucket: str, *, prefix: str = "", ping: int = PING_SECONDS
+        self,
+        link: BucketLink,
+        bucket: str,
+        *,
+        prefix: str = "",
+        removals: bool = False,
+        ping: int = PING_SECONDS,
     ) -> None:
         self.where = f"{link.where}/{bucket}"
         self._link, self._bucket, self._ping = link, bucket, ping
+        self._events = (*CREATED, REMOVED) if removals else CREATED
         self._prefix = prefix.partition("*")[0].partition("?")[0]
 
     async def run(self, take: Callable[[bytes], Awaitable[None]], up: Callable[[], None]) -> None:
@@ -57,7 +67,7 @@ class MinioListen:
 
         """
         query = [("prefix", self._prefix), ("suffix", ""), ("ping", str(self._ping))]
-        query += [("events", name) for name in CREATED]
+        query += [("events", name) for name in self._events]
         ask = Ask(bucket=self._bucket, query=query, silence=3.0 * self._ping)
         async with self._link.ask(ask) as answer:
             await self._check(answer)

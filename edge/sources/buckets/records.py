@@ -34,6 +34,7 @@ from edge.sources.buckets.records_s3 import (
 MOST_RECORDS: Final = 10_000
 """Records of one notification; Amazon and MinIO send one, RGW's pages have 1,000 at most."""
 DEEPEST: Final = 64
+_LONGEST_ADDRESS: Final = 1024
 MOST_ENVELOPES: Final = 4
 """Envelopes around a notification: a record in SNS in a CloudEvent in a list is the fourth."""
 
@@ -135,14 +136,22 @@ class _Reader:
             yield from self._pubsub(members["events"], text)
         elif "Message" in members or "SubscribeURL" in members:
             yield from self._sns(values, envelopes)
-        elif "detail-type" in members:
+        else:
+            yield from self._single(values, text[at:end])
+
+    def _single(self, values: dict[str, Any], written: str) -> Iterator[WireEvent]:
+        """Yield the event of a notification that stands alone; nothing of a test."""
+        if "detail-type" in values:
             yield self._made(of_event_bridge(values), "detail")
-        elif "s3" in members:
-            yield self._one(values, text[at:end], "record", "")
+        elif "info" in values and "event" in values:
+            # what Knative's old RGW source sent: one event, bare
+            yield self._made(of_pubsub(values, "event"), "event")
+        elif "s3" in values:
+            yield self._one(values, written, "record", "")
         elif values.get("Event") != "s3:TestEvent":
             raise malformed(
                 "notification",
-                ", ".join(list(members)[:5]),
+                ", ".join(list(values)[:5]),
                 "Records, events, or an envelope of SNS, EventBridge or CloudEvents",
             )
 
@@ -188,11 +197,7 @@ class _Reader:
             return
         if kind == "SubscriptionConfirmation":
             # its address is never called: anybody could have it ask anything of this network
-            raise Rejected(
-                "SNS asks whether it may send notifications here",
-                hint="confirm the subscription by hand: the message has the SubscribeURL",
-                reason=REASON,
-            )
+            raise _confirmation(values.get("SubscribeURL"))
         if not isinstance(message, str):
             raise malformed("Message", message, "a notification as text")
         yield from self.document(_utf8(message, "Message"), envelopes + 1)
@@ -208,6 +213,17 @@ class _Reader:
         _facts(event)
         self._left -= 1
         yield replace(event, type=TYPES + event.type.removeprefix(TYPES).removeprefix("s3:"))
+
+
+def _confirmation(address: object) -> Rejected:
+    """Return the refusal of a subscription, with what confirms it: a body is not kept whole."""
+    sound = isinstance(address, str) and address.startswith("https://") and address.isprintable()
+    where = f": {address[:_LONGEST_ADDRESS]}" if isinstance(address, str) and sound else ""
+    return Rejected(
+        f"SNS asks whether it may send notifications here{where}",
+        hint="confirm the subscription by hand: open its SubscribeURL, if the topic is yours",
+        reason=REASON,
+    )
 
 
 def _utf8(text: str, where: str) -> bytes:

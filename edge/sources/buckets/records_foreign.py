@@ -100,7 +100,10 @@ def _name(kind: object, detail: Mapping[str, Any]) -> str:
         return f"ObjectCreated:{how or '*'}"
     if kind == "Object Deleted":
         marked = detail.get("deletion-type") == "Delete Marker Created"
-        return "ObjectRemoved:" + ("DeleteMarkerCreated" if marked else "Delete")
+        expired = detail.get("reason") == "Lifecycle Expiration"
+        return ("LifecycleExpiration:" if expired else "ObjectRemoved:") + (
+            "DeleteMarkerCreated" if marked else "Delete"
+        )
     return _OTHERS.get(kind, kind.replace(" ", ""))
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from urllib.parse import quote, unquote_plus
 
@@ -25,6 +25,9 @@ Keys = Literal["auto", "plain", "encoded"]
 TYPES: Final = "com.amazonaws.s3."
 KEY_FORM: Final = "s3keys"
 """Extension: ``plain`` or ``encoded``, how the key stands in the record that is the data."""
+LEGACY_TYPE: Final = "dev.knative.source.rgwpubsub"
+LEGACY_SOURCE: Final = "rgwpubsub"
+"""What Knative's old RGW source called every event, whatever had happened, and itself."""
 REASON: Final = "malformed_notification"
 
 _HINT: Final = "send notifications as S3, MinIO or Ceph RGW write them"
@@ -148,6 +151,16 @@ def to_event(facts: Facts, data: bytes, where: str) -> WireEvent:
         return event_of(found, data)
     except Malformed as error:
         raise malformed_at(where, error) from error
+
+
+def legacy(event: WireEvent) -> WireEvent:
+    """Return an event under the names of Knative's old RGW source; id, time and data stay.
+
+    A box makes standard events only, and a trigger matches the type that an event has, never an
+    alias: a ``not`` or an expression could not say which of the two it meant. Filters that go by
+    the old type are fed by a ``route`` rule with ``set_type``, or by ``edge event convert``.
+    """
+    return replace(event, type=LEGACY_TYPE, source=LEGACY_SOURCE)
 
 
 def _digest(facts: Facts) -> str:

@@ -1,4 +1,8 @@
-"""Which notifications of a bucket are pictures to be redacted."""
+"""Which notifications of a bucket matter: pictures to be redacted, and, where asked, removals.
+
+An object whose time is up (``LifecycleExpiration``) is not a removal: raw pictures are meant to go
+early, and what was made of them stays.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,14 @@ _STARTED: Final = f"{_CREATED}Post"
 _SAME: Final = frozenset(
     _CREATED + name for name in ("PutTagging", "DeleteTagging", "PutRetention", "PutLegalHold")
 )
+_REMOVED: Final = f"{TYPES}ObjectRemoved:"
+# MinIO says so when somebody deletes what was not there
+_NOTHING: Final = f"{_REMOVED}NoOP"
+
+
+def is_removal(event: WireEvent) -> bool:
+    """Tell whether an event says that somebody removed an object, or hid it behind a marker."""
+    return event.type.startswith(_REMOVED) and event.type != _NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +37,16 @@ class BucketRule:
     prefix: str = ""
     #: how their keys end, whatever the case; none: however they end
     suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp")
+    #: whether it matters, too, that somebody removes one
+    removals: bool = False
 
     def wants(self, event: WireEvent, what: ObjectRef) -> bool:
-        """Tell whether ``event`` says that a picture is there which was not there before."""
+        """Tell whether ``event`` says that a picture is there which was not there before.
+
+        With ``removals`` also: that one is not there any more.
+        """
+        if self.removals and is_removal(event):
+            return self.holds(what.key)
         if not event.type.startswith(_CREATED) or event.type in _SAME:
             return False
         if event.type == _STARTED and not what.size:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from edge.config.sources import BucketConfig
 from edge.contracts import Intake, Picture, SourceStatus
@@ -27,11 +27,13 @@ from edge.sources.buckets.link import BucketLink
 from edge.sources.buckets.minio_listen import MinioListen
 from edge.sources.buckets.records import object_of, read
 from edge.sources.buckets.rgw_pull import Pulled, RgwPull
-from edge.sources.buckets.rule import BucketRule
+from edge.sources.buckets.rule import BucketRule, is_removal
 from edge.sources.buckets.seen import Seen
 from edge.sources.buckets.sigv import Keys
 from edge.sources.buckets.sweep import Objects, Sweep, moment
+from edge.sources.buckets.unreadable import set_aside
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FIRST_WAIT: Final = 0.5
@@ -51,6 +53,9 @@ class _Told:
         self.event = event
         what = object_of(event)
         self._key, self._marks = what.key, [what.etag] if what.etag else []
+        if is_removal(event):
+            self._marks = []  # no listing has what was removed
+            return
         # a change feed knows no ETag; its time is that of a listing
         with suppress(ValueError):
             self._marks.append(moment(datetime.fromisoformat(modified)))
@@ -99,11 +104,15 @@ class Bucket:
     ) -> None:
         self.name = name
         self._config, self._metrics, self._intake = config, metrics, intake
-        self._rule = BucketRule(prefix=config.prefix, suffixes=config.suffixes)
+        self._rule = BucketRule(
+            prefix=config.prefix,
+            suffixes=config.suffixes,
+            removals=config.when_removed == "erase",
+        )
         self._seen = Seen()
-        source = f"{origin.rstrip('/')}/{name}"
+        self._source = f"{origin.rstrip('/')}/{name}"
         self._sweep = Sweep(
-            config, source, objects, known=known, seen=self._seen, take=self._take_swept
+            config, self._source, objects, known=known, seen=self._seen, take=self._take_swept
         )
         self._link = self._connect()
         self._closed, self._gap = asyncio.Event(), asyncio.Event()
@@ -160,6 +169,10 @@ class Bucket:
         """Learn of an object whose notification was accepted elsewhere (the hook)."""
         self._seen.add(what.key, what.etag)
 
+    def forget(self, what: ObjectRef) -> None:
+        """Learn that an object is gone, and what was made of it: it would be new if it came."""
+        self._sweep.forget(what)
+
     # -- notifications
 
     def _connect(self) -> BucketLink:
@@ -190,7 +203,12 @@ class Bucket:
     async def _notified(self) -> None:
         match self._config.via:
             case "listen":
-                listen = MinioListen(self._link, self._config.bucket, prefix=self._config.prefix)
+                listen = MinioListen(
+                    self._link,
+                    self._config.bucket,
+                    prefix=self._config.prefix,
+                    removals=self._rule.removals,
+                )
                 await listen.run(self._take_line, self._up)
             case "pull":
                 pull = RgwPull(self._link, self._config.subscription, silence=self._config.timeout)
@@ -220,14 +238,16 @@ class Bucket:
         self._metrics.source_reconnects.labels(self.name).inc()
 
     async def _take_line(self, line: bytes) -> None:
-        if await self._take_told([_Told(event) for event in self._wanted(line)]):
+        told = [_Told(event) for event in await self._wanted(line)]
+        if await self._take_told(told):
             # MinIO waits for no slow reader: it throws away what does not fit
             self._gap.set()
 
     async def _take_pulled(self, pulled: Sequence[Pulled]) -> None:
-        await self._take_told(
-            [_Told(event, one.modified) for one in pulled for event in self._wanted(one.body)]
-        )
+        told = [
+            _Told(event, one.modified) for one in pulled for event in await self._wanted(one.body)
+        ]
+        await self._take_told(told)
 
     async def _take_told(self, told: Sequence[_Told]) -> bool:
         """Bring what was notified, but not what a sweep brought; tell whether it took long."""
@@ -241,13 +261,15 @@ class Bucket:
                 one.add_to(self._seen)
         return time.monotonic() - began > SLOW
 
-    def _wanted(self, body: bytes) -> list[WireEvent]:
-        """Return the events of a notification that are about pictures of this bucket."""
+    async def _wanted(self, body: bytes) -> list[WireEvent]:
+        """Return the events of a notification that are about pictures of this bucket.
+
+        One that cannot be read is a dead letter on return.
+        """
         try:
             events = [(event, object_of(event)) for event in read(body, keys="plain")]
         except Rejected as error:
-            self._counts["unreadable"] += 1
-            log.warning("%s: a notification that cannot be read: %s", self.name, error)
+            await self._set_aside(body, error)
             return []
         return [
             event
@@ -289,21 +311,27 @@ class Bucket:
 
     async def _take(self, events: Sequence[WireEvent]) -> None:
         """Have events in the journal; wait as long as it has no room."""
-        while events:
+        if not events:
+            return
+        try:
+            accepted = await self._patiently(lambda: self._intake.accept(events))
+        except Rejected as error:
+            await self._take_singly(events, error)
+        else:
+            self._taken(events, sum(one.new for one in accepted))
+
+    async def _patiently(self, accept: Callable[[], Awaitable[T]]) -> T:
+        while True:
             try:
-                accepted = await self._intake.accept(events)
+                answer = await accept()
             except TryLater as error:
                 self._wrong["bus"] = error
                 await asyncio.sleep(max(error.after, LEAST_WAIT))
-            except Rejected as error:
-                await self._take_singly(events, error)
-                return
             else:
-                self._taken(events, sum(one.new for one in accepted))
-                return
+                self._wrong.pop("bus", None)
+                return answer
 
     def _taken(self, events: Sequence[WireEvent], fresh: int) -> None:
-        self._wrong.pop("bus", None)
         self._counts.update(accepted=fresh, duplicates=len(events) - fresh)
         with suppress(ValueError):
             self._last = datetime.fromisoformat(events[-1].time)
@@ -314,5 +342,9 @@ class Bucket:
             for event in events:
                 await self._take([event])
             return
+        for event in events:
+            await self._set_aside(event.data or b"", error)
+
+    async def _set_aside(self, body: bytes, error: Rejected) -> None:
         self._counts["unreadable"] += 1
-        log.warning("%s: the bus refuses a notification: %s", self.name, error)
+        await self._patiently(lambda: set_aside(self._intake, self._source, body, error))

@@ -19,6 +19,7 @@ from edge.sources.buckets.objects import Listed
 from edge.sources.buckets.records import object_of
 from edge.sources.buckets.source import Bucket
 from edge.sources.buckets.sweep import Objects
+from edge.sources.buckets.unreadable import MALFORMED
 from tests.servers.minio_listen import ACCESS_KEY, SECRET_KEY, FakeMinio
 
 
@@ -50,7 +51,11 @@ class Journal:
 
     @property
     def keys(self) -> list[str]:
-        return [object_of(one).key for one in self.events]
+        return [object_of(one).key for one in self.events if one.type != MALFORMED]
+
+    @property
+    def unreadable(self) -> list[WireEvent]:
+        return [one for one in self.events if one.type == MALFORMED]
 
 
 class Shelf:

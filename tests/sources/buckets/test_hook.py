@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from base64 import b64encode
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 
 from edge.cloudevents import json_format
 from edge.errors import TryLater
+from edge.ops.metrics import Metrics, counts_by
 from edge.sources.buckets.hook import KEPT, MALFORMED, S3Hook
 from edge.sources.buckets.records import object_of
 from edge.sources.buckets.rule import BucketRule
 from tests.places import shared
-from tests.sources.buckets.notifications import aws, listen, minio, records, webhook
+from tests.sources.buckets.notifications import aws, event_bridge, listen, minio, records, webhook
 from tests.web.traffic_parts import MemoryBus
 
 
@@ -141,3 +143,64 @@ async def test_a_thousand_pictures_in_one_body_are_taken(bus: MemoryBus) -> None
     body = records(*(minio(f"{number}.jpg") for number in range(1000)))
     assert await hook_of(bus).take(body) == 1000
     assert len(bus.taken) == 1000
+
+
+async def test_whoever_sweeps_is_told_what_is_on_disk_and_nothing_else(bus: MemoryBus) -> None:
+    told: list[str] = []
+    rule = BucketRule(removals=True)
+    hook = S3Hook(bus, {"frames": rule}.get, noticed=lambda what: told.append(what.key))
+    await hook.take(records(aws("a.jpg"), aws("b.txt"), aws("c.jpg", "ObjectRemoved:Delete")))
+    assert told == ["a.jpg"]
+    assert [event.subject for event in bus.taken] == ["a.jpg", "c.jpg"]
+    bus.refuses = TryLater("full", reason="journal_full")
+    with pytest.raises(TryLater):
+        await hook.take(records(aws("d.jpg")))
+    assert told == ["a.jpg"]
+
+
+async def test_notifications_are_counted_by_what_became_of_them(bus: MemoryBus) -> None:
+    metrics = Metrics()
+    hook = S3Hook(bus, {"frames": BucketRule()}.get, metrics=metrics)
+    for body in (records(aws("a.jpg"), aws("b.jpg"), aws("c.txt")), records(aws("a.jpg")), b"{no"):
+        await hook.take(body)
+    counts = counts_by(metrics.notifications, "outcome")
+    assert counts == {"accepted": 2, "duplicate": 1, "unwanted": 1, "malformed": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("s3:ObjectRemoved:Delete", True),
+        ("s3:ObjectRemoved:DeleteMarkerCreated", True),
+        ("s3:ObjectRemoved:DeleteAllVersions", True),
+        ("s3:ObjectRemoved:NoOP", False),
+        ("s3:LifecycleExpiration:Delete", False),
+        ("s3:ObjectAccessed:Get", False),
+    ],
+)
+async def test_a_removal_is_wanted_where_the_rule_says_so(
+    bus: MemoryBus, name: str, wanted: bool
+) -> None:
+    assert await hook_of(bus, frames=BucketRule(removals=True)).take(webhook(name=name)) == wanted
+    outside = BucketRule(removals=True, prefix="other/")
+    assert await hook_of(bus, frames=outside).take(webhook(name=name)) == 0
+
+
+async def test_an_object_whose_time_is_up_was_not_removed_by_anybody(bus: MemoryBus) -> None:
+    hook = hook_of(bus, frames=BucketRule(removals=True))
+    for reason, count in (("DeleteObject", 1), ("Lifecycle Expiration", 0)):
+        body = json.dumps(event_bridge("Object Deleted", reason)).encode()
+        assert await hook.take(body) == count
+
+
+async def test_a_subscription_that_waits_for_its_confirmation_says_where(bus: MemoryBus) -> None:
+    """Of a body 1 KiB is kept, and the address of a real one ends beyond that."""
+    address = f"https://sns.us-west-2.amazonaws.com/?Action=ConfirmSubscription&Token={'f' * 300}"
+    body = {"Type": "SubscriptionConfirmation", "Token": "f" * 300, "Message": "m" * 700}
+    await hook_of(bus).take(json.dumps({**body, "SubscribeURL": address}).encode())
+    (event,) = bus.taken
+    assert event.type == MALFORMED
+    assert address in str(event.extensions["why"])
+    for odd in ("http://x/", 5, "https://x/\n\x1b[2J", None):
+        await hook_of(bus).take(json.dumps({**body, "SubscribeURL": odd}).encode())
+    assert {str(one.extensions["why"])[-4:] for one in bus.taken[1:]} == {"here"}

@@ -75,6 +75,9 @@ def _put(pubsub: RgwPubsub, bucket: str, *keys: str) -> None:
 
 # -- the real one
 
+ZONE_SECONDS = 60.0
+"""A zone may wait 20 s before it looks for changes by itself."""
+
 
 @pytest.fixture
 async def subscribed(pubsub: RgwPubsub) -> tuple[str, str]:
@@ -91,7 +94,7 @@ async def test_events_of_a_real_zone_come_once_and_are_acknowledged(
     keys = ["cam 1/hallé&lobby+%20.jpg", "b.jpg", "日本.png"]
     first = Puller(pubsub.pubsub, subscription, pubsub.keys)
     await asyncio.to_thread(_put, pubsub, bucket, *keys)
-    await until(lambda: len(first.came) >= 3)
+    await until(lambda: len(first.came) >= 3, ZONE_SECONDS)
     await asyncio.sleep(1)
     await first.stop()
     assert sorted(first.came) == sorted(keys)
@@ -111,7 +114,7 @@ async def test_what_was_not_taken_comes_again_from_a_real_zone(
     assert str(await first.failure()) == "the journal broke"
     await first.stop()
     second = Puller(pubsub.pubsub, subscription, pubsub.keys)
-    await until(lambda: second.came == ["a.jpg"])
+    await until(lambda: second.came == ["a.jpg"], ZONE_SECONDS)
     await second.stop()
 
 
@@ -122,7 +125,7 @@ async def test_many_pages_of_a_real_zone_come_whole(
     keys = [f"{number:04}.jpg" for number in range(2 * PAGE + 30)]
     await asyncio.to_thread(_put, pubsub, bucket, *keys)
     puller = Puller(pubsub.pubsub, subscription, pubsub.keys)
-    await until(lambda: set(puller.came) == set(keys))
+    await until(lambda: set(puller.came) == set(keys), ZONE_SECONDS)
     await puller.stop()
     assert len(puller.came) == len(set(puller.ids)) == len(keys)
 

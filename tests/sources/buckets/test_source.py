@@ -147,10 +147,48 @@ async def test_what_cannot_be_read_or_kept_holds_up_nothing(
 ) -> None:
     life = opened(Shelf())
     listener = await minio.listened()
-    for line in (b"{oh no\n", b'{"Records":[{"s3":5}]}\n', event("poison.jpg"), event("a.jpg")):
+    broken = [b"{oh no", b'{"Records":[{"s3":5}]}']
+    for line in (*(one + b"\n" for one in broken), event("poison.jpg"), event("a.jpg")):
         listener.send(line)
     await until(lambda: journal.keys == ["a.jpg"])
     assert life.count("unreadable") == 3
+    # each becomes a dead letter: who looks for a picture that never came finds it there
+    aside = journal.unreadable
+    assert [one.data for one in aside[:2]] == broken
+    assert "poison.jpg" in (aside[2].data or b"").decode()
+    assert {one.source for one in aside} == {"/site/box/lobby"}
+    assert {one.extensions["reason"] for one in aside} == {"malformed_notification", "rejected"}
+    assert len({one.id for one in aside}) == 3
+
+
+async def test_a_removal_is_brought_where_it_matters_and_asked_for(
+    minio: FakeMinio, opened: Open, journal: Journal
+) -> None:
+    life = opened(Shelf("a.jpg"), when_removed="erase")
+    listener = await minio.listened()
+    assert ("events", "s3:ObjectRemoved:*") in minio.asked[-1]
+    for name in ("Delete", "NoOP", "DeleteMarkerCreated"):
+        line = event("a.jpg", sequencer=name).replace(
+            b"ObjectCreated:Put", f"ObjectRemoved:{name}".encode()
+        )
+        listener.send(line)
+    await until(lambda: life.count("sweeps") == 1 and len(journal.events) >= 3)
+    assert sorted(one.type.rpartition(":")[2] for one in journal.events) == [
+        "Delete",
+        "DeleteMarkerCreated",
+        "Put",  # the sweep: what is there is brought, though a removal of that ETag came
+    ]
+
+
+async def test_removals_are_neither_asked_for_nor_brought_where_they_do_not_matter(
+    minio: FakeMinio, opened: Open, journal: Journal
+) -> None:
+    opened(Shelf())
+    listener = await minio.listened()
+    assert not [value for _, value in minio.asked[-1] if "Removed" in value]
+    listener.send(event("a.jpg").replace(b"ObjectCreated:Put", b"ObjectRemoved:Delete"))
+    minio.put("b.jpg")
+    await until(lambda: journal.keys == ["b.jpg"])
 
 
 async def test_a_refusal_on_reconnect_is_shown_until_it_ends(
