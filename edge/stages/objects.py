@@ -133,7 +133,7 @@ class RedactObject:
             metadata=fetched.metadata,
         )
         arrived = Event(
-            id=event_id(name, ref, event),
+            id=event_id(name, fetched.ref, event),  # a change feed knows no ETag: the answer does
             source=f"{self._origin}/{name}",
             type=PICTURE_ARRIVED,
             subject=subject,
