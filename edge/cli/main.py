@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
     "event": ("edge.cli.event:event", "Send, watch, record and replay events; follow one."),
     "trigger": ("edge.cli.trigger:trigger", "List, set and remove triggers."),
+    "bucket": ("edge.cli.bucket:bucket", "Set up and check notifications of object stores."),
     "dlq": ("edge.cli.dlq:dlq", "List, show, replay and drop dead letters."),
     "filter": ("edge.cli.filter:filter_", "Try filters on events."),
     "route": ("edge.cli.route:route", "Try routing rules on a key."),
