@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,6 +22,7 @@ from edge.ops.backoff import Backoff
 from edge.ops.groups import cause_of
 from edge.ops.mqtt_connection import Connection
 from edge.ops.mqtt_dial import dial
+from edge.ops.mqtt_manners import Manners
 from edge.ops.mqtt_subscription import Subscription, Take, Told
 from edge.ops.mqtt_types import (
     NO_PROPERTIES,
@@ -33,7 +33,6 @@ from edge.ops.mqtt_types import (
     MqttSettings,
     Properties,
     Qos,
-    Version,
     Will,
 )
 from edge.ops.mqtt_wire import Wire
@@ -43,10 +42,6 @@ log = logging.getLogger(__name__)
 HELD: Final = 30.0
 """Seconds that a connection must have lasted so that the next wait is short again: two boxes with
 one client id must not throw each other out every second."""
-AGAIN_5: Final = 3600.0
-"""Seconds after which a broker that refused MQTT 5 is asked for it again, when it must be asked."""
-CHANGED_MIND: Final = {"version", "no_retain", "no_qos"}
-"""Refusals after which another kind of hello is said at once."""
 
 
 def _nothing(_: object) -> None:
@@ -90,11 +85,7 @@ class MqttLink:
         self._counts: Counter[str] = Counter()
         self._last_ack: datetime | None = None
         self._round_trip = 0.0
-        self._version: Version = "3.1.1" if settings.version == "3.1.1" else "5"
-        self._fell_back = 0.0
-        #: what the broker said of the last will, and that its session is to be thrown away
-        self._will_faults: set[str] = set()
-        self._fresh = False
+        self._manners = Manners(settings.version)
         self._free, self._hurry = asyncio.Event(), asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -153,7 +144,7 @@ class MqttLink:
                     return
                 if time.monotonic() - began > HELD:
                     backoff.reset()
-                again = self._learn(error)
+                again = self._manners.learn(error)
                 self._lose(error)
                 if not again:
                     await self._pause(backoff.next())
@@ -183,18 +174,18 @@ class MqttLink:
 
     async def _opened(self) -> Connection:
         settings, connection = self._settings, None
-        self._choose_version()
         try:
             async with asyncio.timeout(settings.connect_timeout):
                 wire = Wire(await dial(settings), settings.max_incoming)
                 connection = Connection(
                     wire,
                     settings,
-                    version=self._version,
+                    version=self._manners.version,
                     number=self._counts["connects"] + 1,
                     listener=self,
                 )
-                await connection.open(self._login(), self._fit_will(), fresh=self._fresh)
+                will = self._manners.fit(self._will())
+                await connection.open(self._login(), will, fresh=self._manners.fresh)
         except TimeoutError as error:
             if connection is None:
                 raise faults.of_network(error, settings.where) from error
@@ -211,7 +202,7 @@ class MqttLink:
     def _rise(self, connection: Connection) -> None:
         self._connection, self._limits = connection, connection.limits
         self._counts["connects"] += 1
-        self._fresh = False
+        self._manners.fresh = False
         failed, self._error = self._error, None
         self._to("up")
         if failed:
@@ -236,38 +227,6 @@ class MqttLink:
     def _to(self, state: str) -> None:
         if state != self._state:
             self._state, self._since = state, datetime.now(UTC)
-
-    # -- what a refusal teaches
-
-    def _choose_version(self) -> None:
-        auto = self._settings.version == "auto"
-        if auto and self._version != "5" and time.monotonic() - self._fell_back > AGAIN_5:
-            self._version = "5"
-
-    def _learn(self, error: PartFailed) -> bool:
-        """Take what a failure says about the broker to heart; tell whether to try at once."""
-        if self._settings.version == "auto" and error.reason in {"version", "no_welcome"}:
-            # old brokers hang up on MQTT 5 without a word, and so does whatever is no broker
-            self._version = "3.1.1" if self._version == "5" else "5"
-            self._fell_back = time.monotonic()
-            if error.reason == "version" and self._version == "5":
-                return False
-        if error.reason in {"no_retain", "no_qos"}:
-            if error.reason in self._will_faults:
-                return False
-            self._will_faults.add(error.reason)
-        if error.reason == "flooded":
-            # the session would bring the same again, for ever
-            self._fresh = True
-        return error.reason in CHANGED_MIND
-
-    def _fit_will(self) -> Will | None:
-        will = self._will()
-        if will and "no_retain" in self._will_faults:
-            will = replace(will, retain=False)
-        if will and "no_qos" in self._will_faults:
-            will = replace(will, qos=0)
-        return will
 
     # -- sending
 

@@ -1,8 +1,6 @@
-"""One connection to a broker, from its welcome to its end: paho on the loop, without a thread.
+"""One connection to a broker, from its welcome to its end.
 
-paho speaks MQTT; this drives it. It is told when to read and when to write, and its packets go
-through a ``Wire``, so that a hundred messages are one write and a hundred acknowledgements one
-read. A connection that ended is thrown away with its client: nothing of it is in the way of the
+A connection that ended is thrown away with its client of paho: nothing of it is in the way of the
 next.
 """
 
@@ -12,28 +10,18 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import EdgeError, PartFailed
 from edge.ops import mqtt_faults as faults
-from edge.ops.mqtt_paho import (
-    PahoClient,
-    asked_for,
-    granted,
-    of_message,
-    options,
-    pack,
-    packet_size,
-    to_paho,
-)
+from edge.ops.mqtt_driver import Driver
+from edge.ops.mqtt_paho import granted, of_message, options, pack, packet_size
 from edge.ops.mqtt_types import (
     NO_PROPERTIES,
     Limits,
@@ -90,38 +78,17 @@ class Connection:
         self._acks: dict[int, tuple[asyncio.Future[None], str, float]] = {}
         self._asked: dict[int, str] = {}
         self._drops: PartFailed | None = None
-        self._writing = self._live = False
-        self._fd = wire.fileno()
         self.limits = Limits(window=settings.window)
         self.round_trip = 0.0
         self._acked = self._refusals = 0
         self._last_ack = 0.0
-        self._client = self._made(wire)
-
-    def _made(self, wire: Wire) -> PahoClient:
-        settings, five = self._settings, self.version == "5"
-        client = PahoClient(
-            CallbackAPIVersion.VERSION2,
-            settings.client_id,
-            None if five else settings.session_expiry == 0,
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            transport=settings.transport,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        client.wire = wire
-        # the window is kept here: paho's cannot change once the broker has said what it takes
-        client.max_inflight_messages_set(0)
+        self._driver = Driver(wire, settings, version)
+        self._client = client = self._driver.client
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_socket_close = self._on_close
-        client.on_socket_register_write = self._on_wants_write
-        if settings.transport == "websockets":
-            client.ws_set_options(settings.path, self._ws_headers)
-        return client
 
     # -- life
 
@@ -137,41 +104,12 @@ class Connection:
             PartFailed: it refused, hung up, or is no broker.
 
         """
-        if login.user or login.password:
-            self._client.username_pw_set(login.user, login.password or None)
-        if will:
-            self._set_will(will)
-        await self._hello(fresh=fresh)
-        self._live = True
-        if not self._wire_is_closed():
-            self._loop.add_reader(self._fd, self._read)
-            self._write()
+        await self._driver.hello(login, will, fresh=fresh)
         await asyncio.wait((self._welcome, self.ended), return_when=asyncio.FIRST_COMPLETED)
         if self._welcome.done():
             self.limits = self._welcome.result()
             return self.limits
         raise self.ended.result()
-
-    def _set_will(self, will: Will) -> None:
-        properties = None
-        if self.version == "5":
-            properties = to_paho(will.properties, PacketTypes.WILLMESSAGE)
-            if will.delay:
-                properties.WillDelayInterval = will.delay
-        self._client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
-
-    async def _hello(self, *, fresh: bool) -> None:
-        settings, five = self._settings, self.version == "5"
-        more: dict[str, Any] = {}
-        if five:
-            more = {"clean_start": fresh, "properties": asked_for(settings)}
-        args = (settings.host, settings.port, settings.keepalive)
-        if settings.transport == "websockets":
-            # paho shakes hands for WebSocket in one go, which waits for the answer
-            self._client.connect_timeout = settings.connect_timeout
-            await asyncio.to_thread(self._client.connect, *args, **more)
-        else:
-            self._client.connect(*args, **more)
 
     def disconnect(self) -> None:
         """Say goodbye: the broker drops the will, and keeps the session."""
@@ -185,11 +123,8 @@ class Connection:
         if self.ended.done():
             return
         self._drops = error
-        self._wire.error = self._wire.error or OSError("dropped")
-        if self._live:
-            self._read()
-        if not self.ended.done():
-            self._end(error)
+        self._driver.abort()
+        self._end(error)
 
     async def watch(self) -> None:
         """Look at the clock, until it ends."""
@@ -289,48 +224,6 @@ class Connection:
         """Tell the broker that a message is safe; nothing, if it came by another connection."""
         if message.qos and message.connection == self.number and not self.ended.done():
             self._client.ack(message.mid, message.qos)
-
-    # -- the loop
-
-    def _read(self) -> None:
-        self._wire.turn()
-        while self._client.socket() is not None:
-            place = self._wire.place
-            self._client.loop_read()
-            if not self._wire.waiting or place == self._wire.place:
-                break
-        if not self.ended.done() and self._live:
-            self._write()
-
-    def _on_wants_write(self, *_: object) -> None:
-        if self._live and not self._writing:
-            self._writing = True
-            self._loop.call_soon(self._write)
-
-    def _write(self) -> None:
-        self._writing = False
-        if self._client.socket() is None:
-            return
-        self._client.loop_write()
-        if self._wire_is_closed():
-            return
-        try:
-            done = self._wire.flush() and not self._client.want_write()
-        except OSError:
-            self._client.loop_read()  # meets the same error, and ends it
-            return
-        if done:
-            self._loop.remove_writer(self._fd)
-        else:
-            self._loop.add_writer(self._fd, self._write)
-
-    def _wire_is_closed(self) -> bool:
-        return self._client.socket() is None
-
-    def _on_close(self, *_: object) -> None:
-        with suppress(RuntimeError):  # not in its thread: it never was added
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
 
     # -- what paho tells
 
@@ -454,13 +347,6 @@ class Connection:
                 self.number,
             )
         )
-
-    def _ws_headers(self, headers: dict[str, str]) -> dict[str, str]:
-        # paho does not know that TLS is spoken below it
-        if self._settings.tls:
-            host = headers["Host"].removesuffix(":443")
-            headers |= {"Host": host, "Origin": f"https://{host}"}
-        return headers
 
 
 def _words(properties: PahoProperties | None) -> str:

@@ -167,6 +167,16 @@ def cut_early(where: str, *, tls: bool) -> PartFailed:
     return _failed(where, "no_welcome", "it hung up before it said welcome", hint)
 
 
+def no_websocket(where: str) -> PartFailed:
+    """Say that what answers there opens no WebSocket."""
+    return _failed(
+        where,
+        "no_websocket",
+        "what answers there opens no WebSocket for MQTT",
+        "are port and path right? Many brokers take /mqtt",
+    )
+
+
 def no_welcome(where: str) -> PartFailed:
     """Say that the broker let the box wait for its welcome."""
     return _failed(

@@ -1,0 +1,63 @@
+"""How to say hello to a broker, learnt from how it refused the last one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Final, Literal
+
+from edge.errors import PartFailed
+from edge.ops.mqtt_types import Version, Will
+
+AGAIN_5: Final = 3600.0
+"""Seconds after which a broker that refused MQTT 5 is asked for it again, when it has to be asked
+anyway: it may be a newer one."""
+
+
+class Manners:
+    """Which MQTT to speak, what will to leave, and whether to begin anew.
+
+    Args:
+        version: what the operator wants; ``auto``: 5, and 3.1.1 where that is refused.
+
+    """
+
+    def __init__(self, version: Literal["auto", "5", "3.1.1"]) -> None:
+        self._auto = version == "auto"
+        self._version: Version = "3.1.1" if version == "3.1.1" else "5"
+        self._fell_back = 0.0
+        self._will_faults: set[str] = set()
+        #: the broker's session is to be thrown away
+        self.fresh = False
+
+    @property
+    def version(self) -> Version:
+        """Which MQTT to speak now."""
+        old = self._auto and self._version != "5"
+        if old and time.monotonic() - self._fell_back > AGAIN_5:
+            self._version = "5"
+        return self._version
+
+    def learn(self, error: PartFailed) -> bool:
+        """Take to heart why there was no welcome; tell whether to try another hello at once."""
+        match error.reason:
+            case "version" | "no_welcome" if self._auto:
+                # old brokers hang up on MQTT 5 without a word, and so does whatever is no broker
+                self._version = "3.1.1" if self._version == "5" else "5"
+                self._fell_back = time.monotonic()
+                return error.reason == "version" and self._version == "3.1.1"
+            case "no_retain" | "no_qos" if error.reason not in self._will_faults:
+                self._will_faults.add(error.reason)
+                return True
+            case "flooded":
+                # the session would bring the same again, for ever
+                self.fresh = True
+        return False
+
+    def fit(self, will: Will | None) -> Will | None:
+        """Return the will in a form that the broker takes."""
+        if will and "no_retain" in self._will_faults:
+            will = replace(will, retain=False)
+        if will and "no_qos" in self._will_faults:
+            will = replace(will, qos=0)
+        return will
