@@ -71,6 +71,17 @@ class EngineChoice:
         self._builtin = builtin
         #: why there is no trained model, in words; empty where there is one or none was wanted
         self.missing = ""
+        #: highest threshold that is allowed, whatever the file or the model says; None: any
+        self.most_threshold: float | None = None
+
+    @property
+    def model(self) -> str:
+        """Id of the model that is wanted."""
+        return self._detect.model
+
+    def use(self, model: str) -> None:
+        """Want another model from the next opening on."""
+        self._detect = self._detect.model_copy(update={"model": model})
 
     async def open(self) -> Engine:
         """Open the engine.
@@ -87,7 +98,14 @@ class EngineChoice:
         except PartFailed as error:
             return self._without(error)
         self.missing = ""
-        return await asyncio.to_thread(self._onnx, installed.path, self._detect.threshold)
+        return await asyncio.to_thread(self._opened, installed.path)
+
+    def _opened(self, path: Path) -> Engine:
+        engine, most = self._onnx(path, self._detect.threshold), self.most_threshold
+        if most is None or engine.info.threshold <= most:
+            return engine
+        engine.close()
+        return self._onnx(path, most)
 
     async def keep_looking(self, better: Callable[[], None]) -> None:
         """While the model is missing, look for it and fetch it; ``better`` when it is there."""
