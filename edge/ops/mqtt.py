@@ -8,7 +8,6 @@ acknowledged when the connection ends is its sender's again, who has it on disk.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -37,11 +36,13 @@ from edge.ops.mqtt_types import (
 )
 from edge.ops.mqtt_wire import Wire
 
-log = logging.getLogger(__name__)
-
 HELD: Final = 30.0
 """Seconds that a connection must have lasted so that the next wait is short again: two boxes with
 one client id must not throw each other out every second."""
+
+
+AGAIN: Final = 60.0
+"""Seconds after which a filter that the broker refused is asked for again."""
 
 
 def _nothing(_: object) -> None:
@@ -58,7 +59,7 @@ class MqttLink:
             it can carry that session's number. None: nothing.
         up: told of each welcome, before anything else is sent: what it publishes comes first. It
             must not wait.
-        lost: told why a connection ended, or did not come about; each time.
+        lost: told why a connection ended, or did not come about; each time. It may log it.
         name: of its tasks, and in the log.
 
     """
@@ -203,10 +204,8 @@ class MqttLink:
         self._connection, self._limits = connection, connection.limits
         self._counts["connects"] += 1
         self._manners.fresh = False
-        failed, self._error = self._error, None
+        self._error = None
         self._to("up")
-        if failed:
-            log.info("%s: %s is back", self._name, self._settings.where)
         for subscription in self._subscriptions.values():
             if connection.limits.session_present:
                 subscription.forget()
@@ -216,13 +215,9 @@ class MqttLink:
         self.freed()
 
     def _lose(self, error: PartFailed) -> None:
-        if self._error is None or self._error.reason != error.reason:
-            log.warning("%s: %s. %s", self._name, error, error.hint)
         self._error = error
         self._counts["lost"] += 1
         self._told_lost(error)
-        for subscription in self._subscriptions.values():
-            subscription.told(error)
 
     def _to(self, state: str) -> None:
         if state != self._state:
@@ -308,7 +303,7 @@ class MqttLink:
         Args:
             topic: the filter; one that is subscribed already gets the new taker.
             take: gets the messages, in order.
-            told: hears that it is granted, refused, or gone with the connection.
+            told: hears each time that the broker grants it (None) or refuses it.
 
         """
         self.unsubscribe(topic)
@@ -359,8 +354,14 @@ class MqttLink:
         if subscription:
             subscription.refused = error
             if error:
-                log.warning("%s: %s. %s", self._name, error, error.hint)
+                # an access list may be mended while the connection lasts
+                loop = asyncio.get_running_loop()
+                loop.call_later(AGAIN, self._ask_again, self._connection, topic)
             subscription.told(error)
+
+    def _ask_again(self, connection: Connection | None, topic: str) -> None:
+        if connection and connection is self._connection and topic in self._subscriptions:
+            connection.subscribe(topic)
 
     def freed(self) -> None:
         self._free.set()

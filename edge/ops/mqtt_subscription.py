@@ -24,7 +24,7 @@ messages are given again later, and the broker is not told. ``Rejected``: none o
 are acknowledged and counted. Anything else is a bug and ends the link's ``run``.
 """
 Told = Callable[[PartFailed | None], None]
-"""Is told what the broker says to a subscription: None, it is granted; and when it is gone, why."""
+"""Is told what the broker says to a subscription: None, it is granted; else why not."""
 
 MOST_WAITING: Final = 1024
 MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
