@@ -168,10 +168,11 @@ class Box:
         def start(name: str, work: Coroutine[Any, Any, None]) -> None:
             self._background.append(group.create_task(work, name=name))
 
-        start("store", self.doors.keep("store", self.forwarder.run))
         start("engine", self.supervisor.keep("engine", self.holder.run))
         path = self._build_path()
         await self.bus.open(self.redact)
+        # after the triggers are set: some want to know what the store has
+        start("store", self.doors.keep("store", self.forwarder.run))
         start("bus", self.bus.broker.run())
         start("path", path.run())
         self.sources = SourceTable(

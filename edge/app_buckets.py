@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
+from edge.app_originals import place_of
 from edge.config.bus import SubscriberConfig, TriggerConfig
+from edge.config.load_checks_buckets import server_of
 from edge.config.sources import BucketConfig, SourceConfig
 from edge.config.store import S3StoreConfig
 from edge.contracts import Source
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from edge.app import Box
     from edge.sources.buckets.hook import S3Hook
     from edge.sources.buckets.objects import BucketObjects
+    from edge.sources.buckets.source import Bucket
 
 HANDLER, SET_ASIDE = "redact-object", "set-aside"
 
@@ -61,26 +64,46 @@ class Buckets:
     def __init__(self, box: Box) -> None:
         self._box = box
         self._objects: dict[str, tuple[BucketConfig, BucketObjects]] = {}
+        #: the newest source of each name
+        self._sources: dict[str, Bucket] = {}
 
     def source(self, name: str, config: BucketConfig) -> Source:
         """Make the source of one."""
+        from edge.sources.buckets.objects_change import Originals  # noqa: PLC0415
         from edge.sources.buckets.source import Bucket  # noqa: PLC0415
 
-        return Bucket(
+        objects = self.objects_of(name, config)
+        source = self._sources[name] = Bucket(
             name,
             config,
             metrics=self._box.metrics,
             origin=self._box.origin,
             intake=self._box.bus.broker,
-            objects=self._objects_of(name, config),
+            objects=objects,
             known=lambda ref: self._box.outbox.knows(event_id(name, ref)),
         )
+        if config.when_removed == "erase":
+            derived = self._box.bus.originals.derived
+            made = partial(derived.between, place_of(config), config.bucket)
+            source.watch_removals(made, Originals(objects).find)
+        return source
+
+    def forget(self, name: str, ref: ObjectRef) -> None:
+        """Tell a source that an object is gone: the same content may come again."""
+        source = self._sources.get(name)
+        if source is not None:
+            source.forget(ref)
+
+    def name_of(self, ref: ObjectRef) -> str | None:
+        """Return the source that an object belongs to; None: none has it."""
+        found = self._of(ref)
+        return None if found is None else found[0]
 
     def handler(self) -> RedactObject:
         """Make the handler that fetches and redacts."""
         from edge.sources.buckets.records import object_of  # noqa: PLC0415
 
-        return RedactObject(
+        handler = RedactObject(
             self._box.redact,
             self._box.metrics,
             origin=self._box.origin,
@@ -89,6 +112,8 @@ class Buckets:
             is_ours=self._is_ours,
             broke=self._box.holder.broke,
         )
+        handler.originals = self._box.bus.originals
+        return handler
 
     def triggers(self, sources: Mapping[str, SourceConfig]) -> dict[str, TriggerConfig]:
         """Return the built-in triggers that these sources need; none where none is a bucket."""
@@ -117,7 +142,13 @@ class Buckets:
         if not configs:
             return None
         tokens = frozenset(config.token.reveal() for config in configs if config.token.reveal())
-        return S3Hook(self._box.bus.broker, self._rule, tokens=tokens)
+        return S3Hook(
+            self._box.bus.broker,
+            self._rule,
+            tokens=tokens,
+            noticed=self._noticed,
+            metrics=self._box.metrics,
+        )
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -129,7 +160,8 @@ class Buckets:
             if isinstance(config, BucketConfig):
                 yield name, config
 
-    def _objects_of(self, name: str, config: BucketConfig) -> BucketObjects:
+    def objects_of(self, name: str, config: BucketConfig) -> BucketObjects:
+        """Return the connection to a bucket, which all share who read it."""
         from edge.sources.buckets.objects import BucketObjects  # noqa: PLC0415
 
         known = self._objects.get(name)
@@ -140,8 +172,13 @@ class Buckets:
     def _of(self, ref: ObjectRef) -> tuple[str, Fetch] | None:
         for name, config in self._configs(self._box.sources.configs):
             if config.bucket == ref.bucket and _rule(config).holds(ref.key):
-                return name, self._objects_of(name, config).get
+                return name, self.objects_of(name, config).get
         return None
+
+    def _noticed(self, ref: ObjectRef) -> None:
+        name = self.name_of(ref)
+        if name in self._sources:
+            self._sources[name].noticed(ref)
 
     def _rule(self, bucket: str) -> BucketRule | None:
         found = [config for _, config in self._configs(self._box.sources.configs)]
@@ -152,12 +189,16 @@ class Buckets:
         store = self._box.config.store
         if not isinstance(store, S3StoreConfig) or ref.bucket != store.bucket:
             return False
-        where = urlsplit(store.endpoint).netloc
+        where = server_of(store.endpoint)
         return ref.key.startswith(store.prefix) and any(
-            urlsplit(config.endpoint).netloc == where and config.bucket == ref.bucket
+            server_of(config.endpoint) == where and config.bucket == ref.bucket
             for _, config in self._configs(self._box.sources.configs)
         )
 
 
 def _rule(config: BucketConfig) -> BucketRule:
-    return BucketRule(prefix=config.prefix, suffixes=tuple(config.suffixes))
+    return BucketRule(
+        prefix=config.prefix,
+        suffixes=tuple(config.suffixes),
+        removals=config.when_removed == "erase",
+    )

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge.app_buckets import HANDLER, SET_ASIDE, SetAside
+from edge.app_originals import Originals
 from edge.bus.broker import Broker
 from edge.bus.journal import Journal
 from edge.bus.listeners import Listeners
@@ -79,12 +80,13 @@ class Bus:
         self._config = box.config
         self.journal = Journal(box.spool, box.config.bus, box.metrics)
         self.handlers: dict[str, Handler] = {}
+        self.originals = Originals(box)
         self.broker = Broker(
             self.journal,
             {},
             box.config.bus,
             box.metrics,
-            keeper=box.kept,
+            keeper=self.originals.derived,
             make_forward=make_forward,
             parse=parse_trigger,
         )
@@ -109,6 +111,7 @@ class Bus:
             "log": LogEvents(kinds.LogConfig(kind="log")),
             HANDLER: self._box.buckets.handler(),
             SET_ASIDE: SetAside(),
+            **self.originals.handlers(),
         }
         sink = _sink_of_the_environment()
         if sink is not None:
@@ -118,10 +121,13 @@ class Bus:
         await self.sources_changed(self._config.sources)
         await self._set(self._config.triggers)
         await self.broker.open()
+        # only now: what the store has before the triggers are set, nobody would learn
+        self._box.forwarder.also.append(self.originals.stored)
+        self._box.forwarder.stored.append(self.originals.tell)
 
     async def sources_changed(self, sources: Mapping[str, SourceConfig]) -> None:
         """Set the triggers that the box needs for its sources."""
-        triggers = BUILT_IN | self._box.buckets.triggers(sources)
+        triggers = BUILT_IN | self._box.buckets.triggers(sources) | self.originals.triggers(sources)
         if K_SINK in self.handlers:
             triggers[K_SINK] = OF_THE_ENVIRONMENT
         await self.broker.set_triggers(triggers, "built-in")
@@ -186,9 +192,7 @@ class Bus:
 
                 pixels = self._config.detect.max_pixels
                 redacted = RedactedPictures(box.outbox.picture, box.store)
-                return Classify(
-                    config, box.pool, box.metrics, max_pixels=pixels, redacted=redacted
-                )
+                return Classify(config, box.pool, box.metrics, max_pixels=pixels, redacted=redacted)
             case kinds.AnnotateConfig():
                 from edge.sinks.vision import Annotate  # noqa: PLC0415
 

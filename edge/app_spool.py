@@ -10,11 +10,12 @@ from edge.bus import journal_mend
 from edge.bus.journal_sql import SCHEMA as JOURNAL
 from edge.ops.database import Database
 from edge.sinks import outbox_mend
+from edge.sinks.derived_sql import SCHEMA as DERIVED
 from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 from edge.sources.upload_rows import SCHEMA as JOBS
 
 NAME = "spool.db"
-SCHEMA = (*OUTBOX, JOURNAL, JOBS)
+SCHEMA = (*OUTBOX, JOURNAL, JOBS, DERIVED)
 """One script a version, for ``Database``."""
 
 

@@ -51,13 +51,16 @@ def overlap(one: BucketConfig, other: BucketConfig | S3StoreConfig) -> bool:
     """
     return (
         one.bucket == other.bucket
-        and _server(one.endpoint) == _server(other.endpoint)
+        and server_of(one.endpoint) == server_of(other.endpoint)
         and (one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix))
     )
 
 
-def _server(endpoint: str) -> tuple[str, int]:
-    """Return host and port; http and https without a port are one server."""
+def server_of(endpoint: str) -> tuple[str, int]:
+    """Return host and port of an endpoint, by which servers are compared.
+
+    This machine is ``localhost`` by any of its names; http and https without a port are one server.
+    """
     try:
         url = urlsplit(endpoint)
         host, port = url.hostname or "", url.port
@@ -90,7 +93,9 @@ def _shared(
             )
             return
     for name, other in seen.items():
-        if source.bucket == other.bucket and _server(source.endpoint) != _server(other.endpoint):
+        if source.bucket == other.bucket and server_of(source.endpoint) != server_of(
+            other.endpoint
+        ):
             yield Fault(
                 location=(*at, "bucket"),
                 given=show_given(source.bucket),
@@ -114,6 +119,13 @@ def _bucket(at: Location, source: BucketConfig) -> Iterator[Fault]:
         yield Fault(
             location=(*at, "subscription"),
             message='missing; expected the name of a subscription, because via = "pull"',
+        )
+    if source.after == "delete_source" and source.when_removed == "erase":
+        yield Fault(
+            location=(*at, "when_removed"),
+            given='"erase"',
+            message='expected "keep", because after = "delete_source": the box itself removes the '
+            "originals, and would erase what it made of them",
         )
     if "" in source.suffixes:
         yield Fault(

@@ -25,6 +25,7 @@ class Metrics:
         self._add_sources(self.registry)
         self._add_notifications(self.registry)
         self._add_engine(self.registry)
+        self._add_originals(self.registry)
         self._add_store(self.registry)
         self._add_bus(self.registry)
         self._add_deliveries(self.registry)
@@ -121,6 +122,22 @@ class Metrics:
             "Until a notification was answered; whoever is turned away waits on purpose.",
             ["answer"],
             buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+
+    def _add_originals(self, registry: CollectorRegistry) -> None:
+        self.originals = Counter(
+            "edge_originals_total",
+            "Originals in buckets whose redacted picture is stored, by what became of them: "
+            "deleted, tagged, full (ten other tags), gone (deleted before), replaced (written "
+            "over: it stays).",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.pictures_erased = Counter(
+            "edge_pictures_erased_total",
+            "Redacted pictures that were removed because their original was.",
+            ["source"],
             registry=registry,
         )
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from edge.config.store import OutboxConfig
-from edge.contracts import Store
+from edge.contracts import Note, Store
 from edge.errors import Fatal, PartFailed, Rejected, TryLater
 from edge.ops.database import DISK_RETRY_S
 from edge.ops.metrics import Metrics
@@ -42,7 +42,12 @@ class Forwarder:
         store: any door; ``run`` opens it, ``close`` closes it.
         config: ``[outbox]``; ``parallel`` sources are under way at once.
         metrics: gets ``store_*`` and ``parcels_*``.
-        stored: called with each parcel that the store has, once the outbox has noted it.
+        stored: called with each parcel that the store has, once the outbox has noted it; more may
+            be added to the attribute of that name.
+
+    Attributes:
+        also: asked about each parcel that the store has: what comes of it goes into the transaction
+            in which the parcel passes. Asked again where that has to be tried again.
 
     """
 
@@ -57,7 +62,8 @@ class Forwarder:
     ) -> None:
         self._outbox, self._store, self._metrics = outbox, store, metrics
         self._parallel = config.parallel
-        self._stored = stored or (lambda _: None)
+        self.stored = [] if stored is None else [stored]
+        self.also: list[Callable[[Waiting], Note | None]] = []
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._door = _Door(metrics)
 
@@ -203,10 +209,16 @@ class Forwarder:
             await self._bury(waiting, error.reason, str(error))
             self._door.refused(error)
             return None
-        following = await self._noted(lambda: self._outbox.passed(waiting.seq))
+        following = await self._noted(
+            lambda: self._outbox.passed(waiting.seq, self._what_comes_of(waiting))
+        )
         self._door.took_one()
-        self._stored(parcel)
+        for tell in self.stored:
+            tell(parcel)
         return following
+
+    def _what_comes_of(self, waiting: Waiting) -> list[Note]:
+        return [note for ask in self.also if (note := ask(waiting)) is not None]
 
     async def _met_bug(self, waiting: Waiting) -> None:
         await self._noted(lambda: self._outbox.missed(waiting.seq, "a bug; see the log"))

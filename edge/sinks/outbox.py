@@ -20,7 +20,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -142,6 +142,14 @@ class Outbox:
             durable=False,
         )
 
+    async def has_passed(self, event_id: str, parcel_id: str) -> bool:
+        """Tell whether the store has a parcel (within the retention)."""
+        values = (_digest(event_id), _digest(parcel_id), self._since())
+        return await self._database.do(
+            lambda connection: bool(connection.execute(sql.HAS_PASSED, values).fetchone()[0]),
+            durable=False,
+        )
+
     async def picture(self, key: str) -> bytes | None:
         """Return the picture of a parcel that waits, by its key; None where none does."""
         row = await self._database.do(
@@ -161,8 +169,12 @@ class Outbox:
             lambda connection: self._heads(connection, limit, skip), durable=False
         )
 
-    async def passed(self, seq: int) -> Waiting | None:
+    async def passed(self, seq: int, also: Sequence[Note] = ()) -> Waiting | None:
         """Forget a parcel that the store has; remember its ids for ``remember``.
+
+        Args:
+            seq: its place.
+            also: what comes of it, in the same transaction: exactly once, as the parcel passes.
 
         Returns:
             What waits next of the same source, or None.
@@ -171,11 +183,11 @@ class Outbox:
             TryLater: no room to write that down; the parcel is still here.
 
         """
-        # Come undone in a power cut, it is delivered once more, which changes nothing. Where all
-        # that waits is under way, nobody waits for the note either: it joins the next parcel's
-        # commit, and sees that parcel.
+        # Come undone in a power cut, it is delivered once more, which changes nothing, and what
+        # came of it comes undone with it. Where all that waits is under way, nobody waits for the
+        # note either: it joins the next parcel's commit, and sees that parcel.
         return await self._database.do(
-            lambda connection: self._pass(connection, seq),
+            lambda connection: self._pass(connection, seq, also),
             durable=False,
             patient=self._stats.waiting <= len(self.carried),
         )
@@ -268,7 +280,9 @@ class Outbox:
                 found.append(_waiting(seq, row))
         return found
 
-    def _pass(self, connection: sqlite3.Connection, seq: int) -> Waiting | None:
+    def _pass(
+        self, connection: sqlite3.Connection, seq: int, also: Sequence[Note]
+    ) -> Waiting | None:
         gone = connection.execute(
             "DELETE FROM parcel WHERE seq = ? RETURNING event_id, id, bytes, source", (seq,)
         ).fetchone()
@@ -284,6 +298,8 @@ class Outbox:
             "DELETE FROM known WHERE at < ? AND n IN (SELECT n FROM known ORDER BY n LIMIT 2)",
             (self._since(),),
         )
+        for note in also:
+            note(connection)
         following = connection.execute(sql.FOLLOWING, (gone[3],)).fetchone()
         return None if following is None else _waiting(following[0], following[1:])
 

@@ -49,6 +49,7 @@ KNOWS_EVENT = """
         OR EXISTS (SELECT 1 FROM known WHERE event = :event AND at >= :since)
         OR EXISTS (SELECT 1 FROM dead WHERE event_id = :id)
 """
+HAS_PASSED = "SELECT EXISTS (SELECT 1 FROM known WHERE event = ? AND parcel = ? AND at >= ?)"
 INSERT = f"""
     INSERT INTO parcel ({COLUMNS}) VALUES (:id, :event_id, :source, :taken_at, :key,
         :content_type, :put_at, 0, '', :bytes, :message, :receipt, :body)

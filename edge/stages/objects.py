@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from edge.contracts import Handler
 from edge.errors import PartFailed, Rejected, Withheld
@@ -34,6 +34,29 @@ MOST_FAILURES = 5
 """A picture under which the engine broke as many times is poison: it is set aside."""
 
 
+class Originals(Protocol):
+    """Who has to know which objects are worked on."""
+
+    async def done_before(self, name: str, event_id: str, ref: ObjectRef) -> bool:
+        """Tell whether the store has the picture of an object, and nothing is left to do.
+
+        Args:
+            name: the source.
+            event_id: of the picture's event.
+            ref: the object.
+
+        """
+        ...
+
+    def take_in_hand(self, bucket: str, key: str) -> None:
+        """Learn that an object is about to be fetched."""
+        ...
+
+    def let_go(self, bucket: str, key: str) -> None:
+        """Learn that nothing came of it. What did is let go by whoever keeps it."""
+        ...
+
+
 class RedactObject:
     """The handler that makes a parcel of a picture in a bucket. Keeps ``contracts.Handler``.
 
@@ -48,6 +71,9 @@ class RedactObject:
             no source has it. It is asked each time, since sources come and go.
         is_ours: whether the box itself wrote the object; such a one is never fetched.
         broke: told when the engine broke, so that it is opened anew.
+
+    Attributes:
+        originals: told of what is worked on, and asked before; None: nobody has to know.
 
     """
 
@@ -72,6 +98,7 @@ class RedactObject:
         self._bucket_of = bucket_of
         self._is_ours = is_ours
         self._broke = broke
+        self.originals: Originals | None = None
         #: how often the engine broke under a picture, by its event's id; only those that did
         self._failures: Counter[str] = Counter()
 
@@ -101,7 +128,9 @@ class RedactObject:
             )
         name, fetch = found
         try:
-            return await self._redacted(event, ref, name, fetch)
+            if self.originals is None:
+                return await self._redacted(event, ref, name, fetch)
+            return await self._in_hand(self.originals, event, ref, name, fetch)
         except Rejected as error:
             if error.reason in OVER:
                 log.info("%s: %s: %s", name, error, error.hint)
@@ -115,6 +144,20 @@ class RedactObject:
 
     async def close(self) -> None:
         """Nothing is held here."""
+
+    async def _in_hand(
+        self, originals: Originals, event: WireEvent, ref: ObjectRef, name: str, fetch: Fetch
+    ) -> WireEvent | Parcel | None:
+        if await originals.done_before(name, event_id(name, ref, event), ref):
+            return None
+        originals.take_in_hand(ref.bucket, ref.key)
+        made = None
+        try:
+            made = await self._redacted(event, ref, name, fetch)
+        finally:
+            if made is None:  # else whoever keeps it lets go
+                originals.let_go(ref.bucket, ref.key)
+        return made
 
     async def _redacted(
         self, event: WireEvent, ref: ObjectRef, name: str, fetch: Fetch

@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from edge.config.store import OutboxConfig
+from edge.contracts import Note
 from edge.errors import Fatal, PartFailed, Rejected, TryLater
 from edge.ops.database import Database
 from edge.ops.metrics import Metrics
 from edge.ops.supervise import Supervisor
 from edge.parcel import Parcel
 from edge.sinks.forward import Forwarder
-from edge.sinks.outbox import Outbox
+from edge.sinks.outbox import Outbox, Waiting
 from edge.sinks.outbox_sql import SCHEMA
 from tests.parts import MemoryStore, make_parcel, until
 
@@ -213,20 +215,52 @@ async def test_a_delivery_that_cannot_be_noted_is_noted_later_and_not_made_twice
     class FullDisk(Outbox):
         full = 3
 
-        async def passed(self, seq: int) -> None:
+        async def passed(self, seq: int, also: Sequence[Note] = ()) -> None:
             self.full -= 1
             if self.full >= 0:
                 raise TryLater("no room", after=0.001)
-            await super().passed(seq)
+            await super().passed(seq, also)
 
     box = FullDisk(Database(tmp_path / "o.db", SCHEMA, name="outbox"), OutboxConfig(), metrics)
     await box.open()
     await box.put(make_parcel())
     forwarder = Forwarder(box, store, OutboxConfig(), metrics)
+    asked: list[int] = []
+    noted: list[int] = []
+
+    def ask(waiting: Waiting) -> Note:
+        asked.append(waiting.seq)
+        return lambda _: noted.append(waiting.seq)
+
+    forwarder.also.append(ask)
     async with running(forwarder, metrics):
         assert await forwarder.drain(10)
     assert store.tries == 1
+    assert (len(asked), noted) == (4, [1]), "what comes of it is asked anew, and written once"
     await box.close()
+
+
+async def test_what_comes_of_a_stored_parcel_is_written_with_its_note(
+    outbox: Outbox, store: MemoryStore, metrics: Metrics, tmp_path: Path
+) -> None:
+    await outbox.put(make_parcel(1))
+    await outbox.put(make_parcel(2))
+    refused = make_parcel(3, "door")
+    store.raises[refused.key] = Rejected("never", reason="bad_key")
+    await outbox.put(refused)
+    forwarder = Forwarder(outbox, store, OutboxConfig(), metrics)
+
+    def note(parcel: Parcel) -> Note:
+        return lambda connection: connection.execute("INSERT INTO made VALUES (?)", (parcel.id,))
+
+    forwarder.also += [lambda _: None, lambda waiting: note(waiting.parcel)]
+    with sqlite3.connect(tmp_path / "box" / "outbox.db") as file:
+        file.execute("CREATE TABLE made (id TEXT)")
+    async with running(forwarder, metrics):
+        assert await forwarder.drain(10)
+    with sqlite3.connect(tmp_path / "box" / "outbox.db") as file:
+        assert file.execute("SELECT id FROM made").fetchall() == [("gate/1/p1",), ("gate/2/p1",)]
+        assert file.execute("SELECT count(*) FROM parcel").fetchone() == (0,)
 
 
 async def test_who_waits_for_a_parcel_is_told_once_it_is_stored_and_noted(

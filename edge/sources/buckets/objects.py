@@ -94,7 +94,7 @@ class BucketObjects:
                 ``unreachable``: the network, or a fault of the server.
 
         """
-        _check_key(ref)
+        check_key(ref)
         return await self._run(self._threads, lambda: self._get(ref), ref.key)
 
     async def list(self, after: str = "") -> AsyncIterator[Sequence[Listed]]:
@@ -123,6 +123,15 @@ class BucketObjects:
                 yield [one for one in page if self._rule.holds(one.key)]
             if len(page) < PAGE:
                 return
+
+    async def ask(self, work: Callable[[Minio, str], T], key: str) -> T:
+        """Run ``work`` on the connection and the bucket's name, in a thread of the fetches.
+
+        Raises:
+            Rejected, PartFailed: as ``get``; their cause is what the server said.
+
+        """
+        return await self._run(self._threads, lambda: work(self._s3(), self._config.bucket), key)
 
     async def close(self) -> None:
         """Let go of connections and threads. What is under way fails as ``unreachable``."""
@@ -163,7 +172,7 @@ class BucketObjects:
     def _fetched(self, ref: ObjectRef, body: bytes, headers: Mapping[str, str]) -> Fetched:
         found = replace(
             ref,
-            etag=_bare(headers.get("etag", "")),
+            etag=bare(headers.get("etag", "")),
             version=ref.version or headers.get("x-amz-version-id", ""),
             size=len(body),
         )
@@ -172,10 +181,10 @@ class BucketObjects:
         return Fetched(body=body, ref=found, metadata=metadata)
 
     def _must_be_meant(self, ref: ObjectRef, etag: str) -> None:
-        if ref.etag and _bare(etag) != _bare(ref.etag):
+        if ref.etag and bare(etag) != bare(ref.etag):
             raise Rejected(
-                f"{ref.key!r} in {self.where} is another object now: ETag {_bare(etag)}, "
-                f"not {_bare(ref.etag)}",
+                f"{ref.key!r} in {self.where} is another object now: ETag {bare(etag)}, "
+                f"not {bare(ref.etag)}",
                 hint="it was written over; its new content has a notification of its own",
                 reason="replaced",
             )
@@ -198,7 +207,7 @@ class BucketObjects:
         return [
             Listed(
                 key=one.object_name or "",
-                etag=_bare(one.etag or ""),
+                etag=bare(one.etag or ""),
                 size=one.size or 0,
                 version="",
                 modified=one.last_modified,
@@ -285,7 +294,7 @@ def _read(answer: BaseHTTPResponse, most: int, until: float) -> bytes:
     return b"".join(pieces)
 
 
-def _check_key(ref: ObjectRef) -> None:
+def check_key(ref: ObjectRef) -> None:
     """Refuse what cannot be asked for: nothing was sent yet.
 
     A path with ``.`` or ``..`` as a part has another signature at the server than here.
@@ -300,5 +309,6 @@ def _check_key(ref: ObjectRef) -> None:
         )
 
 
-def _bare(etag: str) -> str:
+def bare(etag: str) -> str:
+    """Return an ETag as it is compared: without quotes, in small letters."""
     return etag.removeprefix("W/").strip('"').lower()

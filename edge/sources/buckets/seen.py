@@ -48,6 +48,16 @@ class Seen:
         self.add(key, mark)
         return True
 
+    def forget(self, key: str, mark: str) -> None:
+        """Forget that it was added: the object is gone, and the same may come again."""
+        number = self._number(key, mark)
+        for generation in (self._young, self._old):
+            shard = generation[number % _SHARDS]
+            at = bisect_left(shard, number)
+            if at < len(shard) and shard[at] == number:
+                del shard[at]
+                self._count -= generation is self._young
+
     def _number(self, key: str, mark: str) -> int:
         text = f"{mark}\0{key}".encode(errors="surrogatepass")
         return int.from_bytes(hashlib.blake2b(text, digest_size=8, key=self._salt).digest())

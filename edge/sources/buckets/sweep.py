@@ -16,11 +16,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from edge.config.sources import BucketConfig
-from edge.errors import Rejected
+from edge.errors import PartFailed, Rejected
 from edge.event import WireEvent
 from edge.frame import ObjectRef
 from edge.sources.buckets.objects import Listed
 from edge.sources.buckets.records import read
+from edge.sources.buckets.removals import Removals
 from edge.sources.buckets.seen import Seen
 
 BATCH: Final = 100
@@ -51,6 +52,9 @@ class Sweep:
         seen: shared with the notifications' side.
         take: hands events over, and waits until they are safe.
 
+    Attributes:
+        removals: compares each page with what pictures were made of; None: removals do not matter.
+
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Sweep:
         seen: Seen,
         take: Callable[[Sequence[WireEvent]], Awaitable[None]],
     ) -> None:
+        self.removals: Removals | None = None
         self._config, self._source, self._objects = config, source, objects
         self._known, self._seen, self._take = known, seen, take
         self._since = since_of(config.sweep_since)
@@ -81,13 +86,31 @@ class Sweep:
             PartFailed: the bucket cannot be listed; ``marker`` stays.
 
         """
+        if self.removals and not self.marker:
+            self.removals.begin()
         async for page in self._objects.list(self.marker):
             missed = await self._missed(page)
             for start in range(0, len(missed), BATCH):
                 await self._bring(missed[start : start + BATCH])
             if page:
+                if self.removals:
+                    listed = {one.key for one in page}
+                    await self.removals.compare(self.marker, page[-1].key, listed)
                 self.marker = page[-1].key
+        if self.removals:
+            await self.removals.compare(self.marker, None, ())
+            await self.removals.end()
         self.marker = ""
+
+    @property
+    def trouble(self) -> PartFailed | None:
+        """What is wrong though the bucket is listed well; None: nothing."""
+        return self.removals.held if self.removals else None
+
+    def forget(self, what: ObjectRef) -> None:
+        """Forget an object that is gone: the same content may come again, and is new then."""
+        for seen in (self._seen, self.swept):
+            seen.forget(what.key, what.etag)
 
     async def _missed(self, page: Sequence[Listed]) -> list[Listed]:
         unseen = self._unseen(page)
