@@ -82,7 +82,7 @@ def of_event_bridge(event: Mapping[str, Any]) -> dict[str, Any]:
             "object": {
                 "key": about.get("key"),
                 "size": about.get("size"),
-                "eTag": about.get("etag"),
+                "eTag": about.get("etag") or about.get("eTag"),
                 "versionId": about.get("version-id"),
                 "sequencer": about.get("sequencer"),
             },
