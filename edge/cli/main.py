@@ -24,6 +24,7 @@ from edge.errors import EdgeError, Fatal, PartFailed, Rejected, TryLater, Withhe
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("edge.cli.run:run", "Run the appliance."),
     "redact": ("edge.cli.redact:redact", "Redact pictures, folders and videos."),
+    "infer": ("edge.cli.infer:infer", "Say what the engine finds in pictures, as JSON."),
     "doctor": ("edge.cli.doctor:doctor", "Check everything that the box needs."),
     "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
     "event": ("edge.cli.event:event", "Send, watch, record and replay events; follow one."),

@@ -21,6 +21,8 @@ _HINTS = {
     "withheld": "nobody could show that it is safe; the original stays in its bucket",
     "unwanted": "no trigger takes pictures of buckets: edge trigger ls",
     "gone": "the original was removed or written over before its turn came",
+    "other_etag": "the store has its picture, but the server told another ETag than when it was "
+    "written",
     "forgotten": "how it ended is no longer known: edge dlq ls; else send it again",
 }
 
@@ -77,6 +79,8 @@ def _end(passages: Sequence[Passage]) -> Way:
     failed = next((one for one in tries if one.reason), None)
     if failed is not None:
         return _over(failed.reason, failed.error)
+    if any(one.parcel for one in passages):
+        return _over("other_etag")
     return _over("expired" if any(one.state == "dead" for one in passages) else "gone")
 
 
