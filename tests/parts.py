@@ -62,8 +62,10 @@ async def until(true: Callable[[], bool], seconds: float = 20) -> None:
 class MemoryStore:
     """A store in memory. Tests shut it, let it refuse keys, or make it slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, overwrite: bool = False) -> None:
         self.name = "memory"
+        self.overwrite = overwrite
+        self._taken_at: dict[str, datetime] = {}
         #: picture by key
         self.pictures: dict[str, bytes] = {}
         self.messages: dict[str, Mapping[str, Any]] = {}
@@ -93,9 +95,13 @@ class MemoryStore:
         if parcel.key in self.raises:
             raise self.raises[parcel.key]
         checked(parcel.key)
-        kept = self.pictures.setdefault(parcel.key, parcel.body)
-        if kept != parcel.body:
-            raise Rejected(f"{parcel.key} is there with another content", reason="key_taken")
+        if self.pictures.get(parcel.key, parcel.body) != parcel.body:
+            if not self.overwrite:
+                raise Rejected(f"{parcel.key} is there with another content", reason="key_taken")
+            if self._taken_at[parcel.key] > parcel.taken_at:
+                return
+        self.pictures[parcel.key] = parcel.body
+        self._taken_at[parcel.key] = parcel.taken_at
         self.messages[parcel.key] = parcel.message
         if parcel.key not in self.order:
             self.order.append(parcel.key)
@@ -107,6 +113,15 @@ class MemoryStore:
         if key not in self.pictures:
             raise Rejected(f"there is no {key}", reason="gone")
         return self.pictures[key]
+
+    async def remove(self, key: str) -> None:
+        if self.shut:
+            raise self.shut
+        checked(key)
+        self.pictures.pop(key, None)
+        self.messages.pop(key, None)
+        if key in self.order:
+            self.order.remove(key)
 
     async def close(self) -> None:
         self.shut = PartFailed("closed")

@@ -13,15 +13,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edge.config.key_template import OWN
 from edge.config.store import FolderStoreConfig
 from edge.errors import PartFailed, Rejected
 from edge.ops.database_file import sync_directory
 from edge.parcel import Parcel
-from edge.sinks.keys import MOST_READ_BYTES, checked, gone, message_name, too_large
+from edge.sinks.keys import (
+    MOST_READ_BYTES,
+    Turns,
+    checked,
+    gives_way,
+    gone,
+    message_name,
+    taken,
+    too_large,
+)
 
 T = TypeVar("T")
 
-_TEMPORARY = ".edge-tmp-"
 _HINTS = {
     errno.ENOSPC: "the disk is full: free space, or point store.path at a larger one",
     errno.EDQUOT: "the quota of the user that runs Edge is used up on that disk",
@@ -37,13 +46,19 @@ _ABOUT_THE_KEY = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL,
 _NOT_THERE = {errno.ENOENT, errno.ELOOP}
 _DAYS = 256
 """Directories that are remembered as lying inside the folder."""
+_MOST_MESSAGE = 2**20
+"""Bytes of a message that are read: ours have a few KiB."""
 
 
 class FolderStore:
-    """Keeps ``contracts.Store``: ``<path>/<key>`` and, after it, ``<path>/<key's stem>.json``.
+    """Keeps ``contracts.Store``: ``<path>/<key>``, then ``<path>/<results><key's stem>.json``.
 
     Both are written to a temporary name beside their own, synced, and renamed: whoever looks sees
     whole files only, and who sees the JSON finds the picture. One writer a directory.
+
+    With ``overwrite`` the message says when the picture was taken that has a name (in
+    milliseconds; of two in one, the one that comes later has it); a picture without a message that
+    can be read gives way.
 
     Args:
         config: ``[store]`` with ``kind = "folder"``.
@@ -54,8 +69,10 @@ class FolderStore:
     def __init__(self, config: FolderStoreConfig, *, parallel: int = 4) -> None:
         self.name = "folder"
         self._root = Path(config.path)
+        self._results, self._overwrite = config.results, config.overwrite
+        self._turns = Turns()
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="edge-folder")
-        self._mark = f"{_TEMPORARY}{secrets.token_hex(4)}-"
+        self._mark = f"{OWN}{secrets.token_hex(4)}-"
         self._swept = False
         self._inside: set[Path] = set()
 
@@ -82,6 +99,9 @@ class FolderStore:
             if missing and self._root.is_dir():
                 raise gone(key, str(self._root)) from cause
             raise
+
+    async def remove(self, key: str) -> None:
+        await self._run(lambda: self._remove(key))
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -116,47 +136,66 @@ class FolderStore:
         picture, message = self._places(parcel.key)
         text = json.dumps(parcel.message, ensure_ascii=False) + "\n"
         files = ((picture, parcel.body), (message, text.encode()))
-        missing = [(place, body) for place, body in files if not _is_there(place, body)]
+        with self._turns.of(message):
+            missing = [(place, body) for place, body in files if not _has(place, body)]
+            others = [place for place, _ in missing if os.path.lexists(place)]
+            if others and not self._overwrite:
+                raise taken(
+                    str(others[0]),
+                    "two boxes or two sources write under one name, or the file was changed",
+                )
+            if not others or _is_later(parcel, message):
+                self._write_all(missing)
+
+    def _write_all(self, files: list[tuple[Path, bytes]]) -> None:
+        """Write files so that each is there whole or not at all, in their order."""
         mark = f"{self._mark}{secrets.token_hex(4)}"
-        temporary = {place: place.with_name(f"{mark}{place.suffix}") for place, _ in missing}
+        temporary = [place.with_name(f"{mark}-{n}") for n, (place, _) in enumerate(files)]
         try:
-            for place, body in missing:
-                self._write(temporary[place], body)
-            for place, _ in missing:  # the picture first: who sees the JSON finds the picture
-                temporary[place].replace(place)
+            for name, (_, body) in zip(temporary, files, strict=True):
+                self._write(name, body)
+            for name, (place, _) in zip(temporary, files, strict=True):
+                name.replace(place)
         except OSError:
-            for leftover in temporary.values():
+            for leftover in temporary:
                 leftover.unlink(missing_ok=True)
             raise
-        if missing:
-            sync_directory(picture.parent)
+        for directory in {place.parent for place, _ in files}:
+            sync_directory(directory)
+
+    def _remove(self, key: str) -> None:
+        picture, message = self._places(key)
+        with self._turns.of(message):
+            for place in (message, picture):  # who sees the JSON finds the picture
+                try:
+                    place.unlink()
+                except OSError as error:
+                    if error.errno in {*_ABOUT_THE_KEY, *_NOT_THERE} and self._root.is_dir():
+                        continue  # there is no such file
+                    raise
+                sync_directory(place.parent)
 
     def _get(self, key: str) -> bytes:
         picture, _ = self._places(key)
-        # What another program put in its place (a link, a pipe) is not opened, nor waited for.
-        handle = os.open(picture, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise gone(key, str(self._root))
-            with os.fdopen(handle, "rb", closefd=False) as file:
-                body = file.read(MOST_READ_BYTES + 1)
-        finally:
-            os.close(handle)
+        body = _read(picture, MOST_READ_BYTES + 1)
+        if body is None:
+            raise gone(key, str(self._root))
         if len(body) > MOST_READ_BYTES:
             raise too_large(key)
         return body
 
     def _places(self, key: str) -> tuple[Path, Path]:
         path = checked(key)
-        if any(part.startswith(_TEMPORARY) for part in path.parts):
+        if any(part.startswith(OWN) for part in path.parts):
             raise Rejected(f"{key!r} is a name of Edge's own", reason="bad_key")
-        picture = self._root / path
-        if picture.parent not in self._inside:
-            if not picture.parent.resolve().is_relative_to(self._root.resolve()):
-                raise Rejected(f"{key!r} leads out of the folder", reason="bad_key")
-            # A day's directory is looked at once: resolving one costs a dozen system calls.
-            self._inside = {*self._inside, picture.parent} if len(self._inside) < _DAYS else set()
-        return picture, self._root / message_name(path)
+        picture, message = self._root / path, self._root / message_name(path, self._results)
+        for directory in (picture.parent, message.parent):
+            if directory not in self._inside:
+                if not directory.resolve().is_relative_to(self._root.resolve()):
+                    raise Rejected(f"{key!r} leads out of the folder", reason="bad_key")
+                # A day's directory is looked at once: resolving one costs a dozen system calls.
+                self._inside = {*self._inside, directory} if len(self._inside) < _DAYS else set()
+        return picture, message
 
     def _write(self, place: Path, body: bytes) -> None:
         handle = self._create(place)
@@ -191,27 +230,44 @@ def _make_directories(directory: Path, below: Path | None = None) -> None:
     sync_directory(directory.parent)
 
 
-def _is_there(place: Path, body: bytes) -> bool:
-    """Tell whether the file is there with this content.
+def _read(place: Path, most: int) -> bytes | None:
+    """Return the beginning of a file; None where it is none.
 
-    Raises:
-        Rejected: it is there with another content.
-
+    What another program put in its place (a link, a pipe) is not opened, nor waited for.
     """
+    handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        if place.stat().st_size == len(body) and place.read_bytes() == body:
-            return True
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
+
+
+def _has(place: Path, body: bytes) -> bool:
+    """Tell whether the file is there with this content."""
+    try:
+        return place.stat().st_size == len(body) and place.read_bytes() == body
     except FileNotFoundError:
         return False
-    raise Rejected(
-        f"{place} is there already with another content",
-        hint="two boxes or two sources write under one name, or the file was changed",
-        reason="key_taken",
-    )
+
+
+def _is_later(parcel: Parcel, message: Path) -> bool:
+    """Tell whether a picture has the name before the one that the message there is about."""
+    try:
+        there = json.loads(_read(message, _MOST_MESSAGE) or b"")["time"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return True
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return True
+        raise
+    return gives_way(there, parcel.taken_at)
 
 
 def _leftovers(root: Path) -> Iterator[Path]:
     for directory, _, names in os.walk(root):
         for name in names:
-            if name.startswith(_TEMPORARY):
+            if name.startswith(OWN):
                 yield Path(directory, name)

@@ -3,7 +3,8 @@
 The same parcel twice is one version. ``If-None-Match: *`` sees to that in one request where the
 server honours it. Ceph RGW 16.2 honours it in plain buckets and ignores it in versioned ones (seen;
 200 and one more version), so a versioned bucket is looked at before each put. A server that
-answers 501 to the header is treated in the same way.
+answers 501 to the header is treated in the same way. What is replaced (``overwrite``) is named by
+``If-Match``.
 
 Pool and client are shared, arguments of minio go by keyword (8.0 will demand it), and nothing is
 retried here: the forwarder's supervisor decides when.
@@ -15,38 +16,53 @@ import asyncio
 import hashlib
 import io
 import json
-import re
-import ssl
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import parsedate_to_datetime
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import quote
 
-from minio import Minio
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.datatypes import Object
+from minio.error import S3Error
 from minio.sse import Sse, SseKMS, SseS3
-from urllib3 import BaseHTTPResponse, PoolManager, Timeout
-from urllib3 import exceptions as http
 
-from edge.config.store import S3StoreConfig
-from edge.errors import Fatal, PartFailed, Rejected
+from edge.config.store import RESERVED_METADATA, S3StoreConfig
+from edge.errors import PartFailed
 from edge.parcel import Parcel
-from edge.sinks.keys import MOST_READ_BYTES, checked, gone, message_name, too_large
-from edge.sinks.s3_refusals import Refusal
+from edge.sinks.keys import (
+    MOST_READ_BYTES,
+    Turns,
+    checked,
+    gives_way,
+    gone,
+    message_name,
+    taken,
+    too_large,
+)
+from edge.sinks.s3_link import IS_NEW, RAISED, Condition, S3Link
 
 T = TypeVar("T")
 
 _LEAST_PART = 5 * 2**20
-_DIGEST = "x-amz-meta-sha256"
+_META = "x-amz-meta-"
+_DIGEST = f"{_META}sha256"
 _ENCRYPTED = "x-amz-server-side-encryption"
+_MOST_METADATA = 2048
+"""Bytes of user metadata, names and values, that every S3 takes."""
+_TRIES = 3
+"""As often an object may change between a look and a put."""
+_PAGE = 1000
+"""Entries of one page of a listing, at most."""
 
 
 class S3Store:
-    """Keeps ``contracts.Store``: ``<prefix><key>`` and, after it, its message as ``.json``.
+    """Keeps ``contracts.Store``: ``<prefix><key>``, then ``<prefix><results><key's stem>.json``.
 
-    User metadata of both: ``taken-at``, ``source`` (percent-encoded), ``sha256``; nothing else.
+    User metadata of both: ``taken-at``, ``source``, ``sha256``, and what the message has as
+    ``data.metadata``, as far as it fits into 2 KiB. All values are percent-encoded but the first.
+
+    With ``overwrite`` an object's ``taken-at`` says when the picture was taken that has a name (of
+    two in one moment, the one that comes later has it); one without gives way.
 
     Args:
         config: ``[store]`` with ``kind = "s3"``.
@@ -57,11 +73,9 @@ class S3Store:
     def __init__(self, config: S3StoreConfig, *, parallel: int = 8) -> None:
         self.name = "s3"
         self._config = config
-        self._parallel = parallel
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="edge-s3")
-        self._where = f"{_bare(config.endpoint).rstrip('/')}/{config.bucket}"
-        self._pool: _Pool | None = None
-        self._client: Minio | None = None
+        self._link = S3Link(config, parallel)
+        self._turns = Turns()
         self._look_first = True
 
     async def open(self) -> None:
@@ -73,13 +87,15 @@ class S3Store:
     async def get(self, key: str) -> bytes:
         return await self._run(lambda: self._get(key))
 
+    async def remove(self, key: str) -> None:
+        await self._run(lambda: self._remove(key))
+
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._pool:
-            self._pool.clear()
+        self._link.close()
 
     def describe(self) -> Mapping[str, Any]:
-        where = f"{self._where}/{self._config.prefix}".rstrip("/")
+        where = f"{self._link.where}/{self._config.prefix}".rstrip("/")
         asked = {} if self._config.sse == "none" else {"sse": self._config.sse}
         return {"kind": "s3", "where": where, **asked}
 
@@ -87,57 +103,58 @@ class S3Store:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, work)
-        except (S3Error, ServerError, InvalidResponseError, http.HTTPError) as error:
-            raise self._translated(error) from error
+        except RAISED as error:
+            raise self._link.translated(error) from error
 
     # -- in the threads
 
     def _open(self) -> None:
-        if self._client is None:
-            self._pool, self._client = self._connect()
-        bucket = self._config.bucket
+        self._link.open()
+        client, bucket = self._link.client, self._config.bucket
         try:
-            state = self._s3.get_bucket_versioning(bucket_name=bucket).status
+            state = client.get_bucket_versioning(bucket_name=bucket).status
         except S3Error as error:
             if error.code == "NoSuchBucket":
                 self._make_bucket()
                 state = None
             elif error.code == "AccessDenied":
-                self._s3.bucket_exists(bucket_name=bucket)  # a key with few rights may do that
+                client.bucket_exists(bucket_name=bucket)  # a key with few rights may do that
                 state = "unknown"
             elif error.response.status == 501:  # a server without versions
                 state = None
             else:
                 raise
-        self._look_first = bool(state) or not self._pool_is_conditional
+        self._look_first = bool(state) or not self._link.conditional
 
     def _make_bucket(self) -> None:
+        bucket, region = self._config.bucket, self._config.region
         try:
-            self._s3.make_bucket(bucket_name=self._config.bucket, location=self._config.region)
+            self._link.client.make_bucket(bucket_name=bucket, location=region)
         except S3Error as error:
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
 
+    def _names(self, key: str) -> tuple[str, PurePosixPath]:
+        """Return the names of a picture and of its message, the prefix included."""
+        prefix = self._config.prefix
+        message = message_name(checked(key), prefix + self._config.results)
+        return str(checked(prefix + key)), message
+
     def _put(self, parcel: Parcel) -> None:
-        name = checked(self._config.prefix + parcel.key)
+        picture, message = self._names(parcel.key)
         text = json.dumps(parcel.message, ensure_ascii=False) + "\n"
-        # the picture first: who sees the JSON finds the picture
-        self._put_object(str(name), parcel.body, parcel.content_type, parcel)
-        self._put_object(str(message_name(name)), text.encode(), "application/json", parcel)
+        with self._turns.of(message):
+            # the picture first: who sees the JSON finds the picture
+            if self._put_object(picture, parcel.body, parcel.content_type, parcel):
+                self._put_object(str(message), text.encode(), "application/json", parcel)
 
     def _get(self, key: str) -> bytes:
-        name = str(checked(self._config.prefix + key))
-        if self._client is None:
-            raise PartFailed(
-                f"{self._where} is not open yet",
-                hint="it opens by itself when the server answers",
-                reason="store_shut",
-            )
+        name, _ = self._names(key)
         try:
-            answer = self._s3.get_object(bucket_name=self._config.bucket, object_name=name)
+            answer = self._link.client.get_object(bucket_name=self._config.bucket, object_name=name)
         except S3Error as error:
             if error.code == "NoSuchKey":
-                raise gone(name, self._where) from error
+                raise gone(name, self._link.where) from error
             raise
         with answer:
             body: bytes = answer.read(MOST_READ_BYTES + 1, decode_content=False)
@@ -145,23 +162,40 @@ class S3Store:
             raise too_large(name)
         return body
 
-    def _put_object(self, name: str, body: bytes, content_type: str, parcel: Parcel) -> None:
-        digest = hashlib.sha256(body).hexdigest()
-        if self._look_first and self._is_there(name, body, digest):
-            return
-        try:
-            self._write(name, body, content_type, _metadata(parcel, digest))
-        except S3Error as error:
-            if error.response.status == 501 and self._pool_is_conditional:
-                self._give_up_conditions()
-                self._put_object(name, body, content_type, parcel)
-            elif error.code != "PreconditionFailed":
-                raise
-            elif not self._is_there(name, body, digest):
-                raise PartFailed(f"{self._where}/{name} was there and is gone") from error
+    # -- putting
+
+    def _put_object(self, name: str, body: bytes, content_type: str, parcel: Parcel) -> bool:
+        """Store one object; False where a picture has the name that was taken later.
+
+        Raises:
+            Rejected: another content has the name, and keeps it.
+
+        """
+        metadata = _metadata(parcel, hashlib.sha256(body).hexdigest())
+        look, refused = self._look_first, ""
+        for _ in range(_TRIES):
+            found = self._found(name) if look else None
+            if found is not None and self._is_same(found, body, metadata):
+                return True
+            if found is not None and not self._gives_way(found, name, parcel):
+                return False
+            try:
+                with self._link.under(_condition(found, refused)):
+                    self._write(name, body, content_type, metadata)
+            except S3Error as error:
+                if not self._has_changed(error):
+                    raise
+                look, refused = True, (found.etag or "") if found is not None else ""
+            else:
+                return True
+        raise PartFailed(
+            f"{self._link.where}/{name} changes whenever it is put",
+            hint="does another program write under this name?",
+            reason="store_shut",
+        )
 
     def _write(self, name: str, body: bytes, content_type: str, metadata: dict[str, Any]) -> None:
-        answer = self._s3.put_object(
+        answer = self._link.client.put_object(
             bucket_name=self._config.bucket,
             object_name=name,
             data=io.BytesIO(body),
@@ -173,197 +207,146 @@ class S3Store:
         )
         self._must_be_encrypted(answer.http_headers)
 
-    def _is_there(self, name: str, body: bytes, digest: str) -> bool:
-        """Tell whether the object is there with this content.
+    def _has_changed(self, error: S3Error) -> bool:
+        """Tell whether a put was refused for its condition: then the object is looked at."""
+        if error.response.status == 501 and self._link.conditional:
+            self._link.give_up_conditions()
+            self._look_first = True
+            return True
+        # 404: what was to be replaced is gone
+        return error.code in {"PreconditionFailed", "NoSuchKey"}
 
-        Raises:
-            Rejected: it is there with another content.
-
-        """
+    def _found(self, name: str) -> Object | None:
+        """Return what is known of an object without its body; None: it is not there."""
         try:
-            found = self._s3.stat_object(bucket_name=self._config.bucket, object_name=name)
+            return self._link.client.stat_object(bucket_name=self._config.bucket, object_name=name)
         except S3Error as error:
             if error.code == "NoSuchKey":
-                return False
+                return None
             raise
+
+    def _is_same(self, found: Object, body: bytes, metadata: Mapping[str, str]) -> bool:
         headers = found.metadata or {}
         md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
-        if digest != headers.get(_DIGEST) and found.etag != md5:
-            raise Rejected(
-                f"{self._where}/{name} is there already with another content",
-                hint="two boxes or two sources write under one name; store.prefix keeps them apart",
-                reason="key_taken",
-            )
+        if metadata[_DIGEST] != headers.get(_DIGEST) and found.etag != md5:
+            return False
         self._must_be_encrypted(headers)
         return True
+
+    def _gives_way(self, found: Object, name: str, parcel: Parcel) -> bool:
+        """Tell whether a picture has the name before the one that has it now.
+
+        Raises:
+            Rejected: ``key_taken``; none has.
+
+        """
+        if not self._config.overwrite:
+            raise taken(
+                f"{self._link.where}/{name}",
+                "two boxes or two sources write under one name; store.prefix keeps them apart",
+            )
+        return gives_way((found.metadata or {}).get(f"{_META}taken-at", ""), parcel.taken_at)
 
     def _must_be_encrypted(self, headers: Mapping[str, str]) -> None:
         # Ceph RGW 16.2 ignores sse-s3 without a word (seen)
         if self._config.sse != "none" and _ENCRYPTED not in headers:
             raise PartFailed(
-                f"{self._where} stored without the encryption asked for ({self._config.sse})",
+                f"{self._link.where} stored without the encryption asked for ({self._config.sse})",
                 hint="this server ignores it: use sse-kms, or another server, or store.sse = none",
                 reason="not_encrypted",
             )
-
-    # -- the connection
-
-    @property
-    def _s3(self) -> Minio:
-        if self._client is None:
-            raise RuntimeError("the store is not open")
-        return self._client
-
-    @property
-    def _pool_is_conditional(self) -> bool:
-        return self._pool is not None and self._pool.conditional
-
-    def _give_up_conditions(self) -> None:
-        if self._pool:
-            self._pool.conditional = False
-        self._look_first = True
 
     def _sse(self) -> Sse | None:
         if self._config.sse == "sse-kms":
             return SseKMS(key=self._config.sse_key_id, context={})
         return SseS3() if self._config.sse == "sse-s3" else None
 
-    def _connect(self) -> tuple[_Pool, Minio]:
-        config = self._config
-        url = _checked_endpoint(config.endpoint)
-        secure = url.scheme == "https"
+    # -- removing
+
+    def _remove(self, key: str) -> None:
+        picture, message = self._names(key)
+        with self._turns.of(message):
+            for name in (str(message), picture):  # who sees the JSON finds the picture
+                self._erase(name)
+
+    def _erase(self, name: str) -> None:
+        """Remove every version of an object, and the marks of deletion between them.
+
+        One by one: Ceph RGW 16.2 dies of a multi-delete in a bucket that notifies (seen).
+        """
+        bucket = self._config.bucket
         try:
-            context = ssl.create_default_context(cafile=config.ca_file or None) if secure else None
-            pool = _Pool(
-                maxsize=self._parallel,
-                # sending is bounded by the first, every wait for an answer by the second
-                timeout=Timeout(connect=config.timeout, read=config.timeout),
-                retries=False,
-                ssl_context=context,
-            )
-            client = Minio(
-                endpoint=url.netloc,
-                access_key=config.access_key.reveal(),
-                secret_key=config.secret_key.reveal(),
-                secure=secure,
-                region=config.region,
-                http_client=pool,
-            )
-        except OSError as error:
-            raise Fatal(
-                f"store.ca_file ({config.ca_file}) cannot be used: {error.strerror or error}",
-                hint="it must be a file of PEM certificates that Edge may read",
+            for _ in range(_TRIES):
+                versions = list(self._versions(name))
+                if not versions:
+                    return
+                for version in versions:
+                    self._link.client.remove_object(
+                        bucket_name=bucket, object_name=name, version_id=version
+                    )
+        except S3Error as error:
+            if error.code != "AccessDenied":
+                raise
+            raise PartFailed(
+                f"{self._link.where} does not let {name} be removed with all its versions",
+                hint="the key needs s3:DeleteObject, s3:DeleteObjectVersion and "
+                "s3:ListBucketVersions on that bucket; is the object locked?",
+                reason="store_shut",
             ) from error
-        except ValueError as error:
-            raise Fatal(
-                f"store.endpoint ({url.netloc}) or store.region ({config.region}) is not usable",
-                hint="expected http://host:port or https://host, and a region like us-east-1",
-            ) from error
-        style = "disable" if config.path_style else "enable"
-        getattr(client, f"{style}_virtual_style_endpoint")()  # minio has no types for these
-        return pool, client
-
-    def _translated(self, error: Exception) -> PartFailed | Rejected:
-        encrypts = self._config.sse != "none"
-        if isinstance(error, S3Error):
-            return _refusal(error).error(self._where, encrypts=encrypts)
-        if isinstance(error, ServerError):
-            refusal = Refusal(status=error.status_code, code="")
-            return refusal.error(self._where, encrypts=encrypts)
-        if isinstance(error, InvalidResponseError):
-            return self._not_s3(error)
-        cause, hint = next(words for kind, words in _NETWORK if isinstance(error, kind))
-        if isinstance(error.__cause__, OSError) and error.__cause__.strerror:
-            cause += f" ({error.__cause__.strerror})"
-        return PartFailed(f"{self._where} {cause}", hint=hint, reason="store_shut")
-
-    def _not_s3(self, error: InvalidResponseError) -> PartFailed | Rejected:
-        status = int((re.findall(r"Response code: (\d+)", str(error)) or ["0"])[0])
-        if status == 413:  # from a proxy in front
-            return Refusal(status=status, code="EntityTooLarge").error(self._where, encrypts=False)
-        return PartFailed(
-            f"{self._where} does not answer like an S3 server: HTTP status {status}",
-            hint="is store.endpoint the S3 port? Is a proxy in between? http or https?",
+        raise PartFailed(
+            f"{self._link.where}/{name} is still there after it was removed {_TRIES} times",
+            hint="does another program write under this name?",
             reason="store_shut",
         )
 
-
-class _Pool(PoolManager):
-    """Adds the condition to every put of an object; minio 7 has no argument for it."""
-
-    conditional = True
-
-    def urlopen(self, method: str, url: str, *rest: Any, **options: Any) -> BaseHTTPResponse:
-        if self.conditional and method == "PUT" and _DIGEST in options["headers"]:
-            options["headers"]["If-None-Match"] = "*"
-        return super().urlopen(method, url, *rest, **options)
-
-
-_NETWORK: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
-    (
-        http.NameResolutionError,
-        (
-            "has a name that nobody knows",
-            "check store.endpoint, store.path_style and the box's DNS",
-        ),
-    ),
-    (
-        http.SSLError,
-        (
-            "has a certificate that is not trusted, or does not speak TLS",
-            "set store.ca_file to its CA, check the host's name and the box's clock",
-        ),
-    ),
-    (
-        http.NewConnectionError,
-        ("cannot be reached", "is the server running, and are host and port right?"),
-    ),
-    (
-        http.ConnectTimeoutError,
-        ("does not answer", "is the host up, and does a firewall drop the packets?"),
-    ),
-    (
-        http.TimeoutError,
-        ("took longer than store.timeout", "the server or the link is slow, or hangs"),
-    ),
-    (
-        http.HTTPError,
-        ("cut the connection", "did the server restart? http or https?"),
-    ),
-)
+    def _versions(self, name: str) -> Iterator[str | None]:
+        """Yield each version of exactly that name; None where the server has no versions."""
+        others = 0
+        try:
+            for one in self._link.client.list_objects(
+                bucket_name=self._config.bucket, prefix=name, recursive=True, include_version=True
+            ):
+                others = 0 if one.object_name == name else others + 1
+                if not others:
+                    yield one.version_id
+                elif others > _PAGE:  # its own stand before those that only begin so, page by page
+                    return
+        except S3Error as error:
+            if error.response.status != 501:
+                raise
+            if self._found(name) is not None:
+                yield None
 
 
-def _refusal(error: S3Error) -> Refusal:
-    date = error.response.headers.get("date")
-    ahead = time.time() - parsedate_to_datetime(date).timestamp() if date else 0.0
-    return Refusal(
-        status=error.response.status,
-        code=error.code or "",
-        text=error.message or "",
-        clock_ahead=ahead,
-    )
+def _condition(found: Object | None, refused: str) -> Condition | None:
+    """Return what must still hold of an object when it is put.
+
+    Args:
+        found: what is there.
+        refused: the ETag of which the server said that it is another now.
+
+    """
+    if found is None:
+        return IS_NEW
+    if found.etag == refused:
+        return None  # it is the same: the server writes ETags in a way of its own
+    # without quotes: Ceph RGW 16.2 compares it as it comes (seen); others take both
+    return Condition("If-Match", found.etag or "*")
 
 
 def _metadata(parcel: Parcel, digest: str) -> dict[str, Any]:
-    return {
-        "taken-at": parcel.taken_at.isoformat(),
-        "source": quote(parcel.source),
-        "sha256": digest,
+    """Return the user metadata of both objects, by header."""
+    own = {
+        f"{_META}taken-at": parcel.taken_at.isoformat(),
+        f"{_META}source": quote(parcel.source),
+        _DIGEST: digest,
     }
-
-
-def _checked_endpoint(endpoint: str) -> SplitResult:
-    url = urlsplit(endpoint)
-    is_plain = endpoint.removesuffix("/") == f"{url.scheme}://{url.netloc}" and "@" not in endpoint
-    if url.scheme not in {"http", "https"} or not url.hostname or not is_plain:
-        raise Fatal(
-            f"store.endpoint ({_bare(endpoint)}) is not an address of a server",
-            hint="expected http://host:port or https://host, without a path and without keys",
-        )
-    return url
-
-
-def _bare(endpoint: str) -> str:
-    """Return an address without credentials, path and query."""
-    url = urlsplit(endpoint)
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    left = _MOST_METADATA - sum(len(name) + len(value) for name, value in own.items())
+    said = (parcel.message.get("data") or {}).get("metadata") or {}
+    for name, value in said.items():
+        # with its beginning, or minio would take a name such as content-type for the header itself
+        header, encoded = f"{_META}{name.lower()}", quote(value, errors="replace")
+        left -= len(header) + len(encoded)
+        if left >= 0 and name.lower() not in RESERVED_METADATA:
+            own[header] = encoded
+    return own

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +19,13 @@ from edge.contracts import Store
 from edge.errors import PartFailed, Rejected
 from edge.ops.metrics import Metrics
 from edge.ops.supervise import Supervisor
+from edge.parcel import Parcel
 from edge.sinks.folder import FolderStore
 from edge.sinks.forward import Forwarder
 from edge.sinks.keys import checked, message_name
 from edge.sinks.outbox import Outbox
 from edge.sinks.s3 import S3Store
-from tests.parts import MemoryStore, make_parcel, outbox_at, until
+from tests.parts import MORNING, MemoryStore, make_parcel, outbox_at, until
 from tests.servers.rgw import Rgw
 
 
@@ -32,8 +34,10 @@ class Door(Protocol):
 
     #: versions that it may have half stored when it breaks
     half_done: int
+    #: what a picture and its message, each put twice over, leave: two, or two versions of each
+    versions_of_two: int
 
-    def store(self) -> Store:
+    def store(self, *, overwrite: bool = False, results: str = "") -> Store:
         """Return a new store on the same place."""
 
     def names(self) -> list[str]:
@@ -51,12 +55,17 @@ class Door(Protocol):
 
 class FolderDoor:
     half_done = 0
+    versions_of_two = 2
 
     def __init__(self, place: Path) -> None:
         self._place = place
 
-    def store(self) -> Store:
-        return FolderStore(FolderStoreConfig(kind="folder", path=str(self._place)))
+    def store(self, *, overwrite: bool = False, results: str = "") -> Store:
+        return FolderStore(
+            FolderStoreConfig(
+                kind="folder", path=str(self._place), overwrite=overwrite, results=results
+            )
+        )
 
     def names(self) -> list[str]:
         found = (Path(above, name) for above, _, names in os.walk(self._place) for name in names)
@@ -79,13 +88,14 @@ class S3Door:
         self._rgw, self._bucket = rgw, bucket
         self._client = rgw.client()
         self.half_done = 4 if versioned else 0  # OutboxConfig.parallel
+        self.versions_of_two = 4 if versioned else 2
         if versioned:
             self._client.make_bucket(bucket_name=bucket)
             self._client.set_bucket_versioning(
                 bucket_name=bucket, config=VersioningConfig(status="Enabled")
             )
 
-    def store(self) -> Store:
+    def store(self, *, overwrite: bool = False, results: str = "") -> Store:
         return S3Store(
             S3StoreConfig(
                 kind="s3",
@@ -94,6 +104,8 @@ class S3Door:
                 access_key=Secret(self._rgw.access_key),
                 secret_key=Secret(self._rgw.secret_key),
                 timeout="5s",
+                overwrite=overwrite,
+                results=results,
             )
         )
 
@@ -117,11 +129,14 @@ class S3Door:
 
 class MemoryDoor:
     half_done = 0
+    versions_of_two = 2
 
     def __init__(self) -> None:
         self._store = MemoryStore()
+        self._results = ""
 
-    def store(self) -> Store:
+    def store(self, *, overwrite: bool = False, results: str = "") -> Store:
+        self._store.overwrite, self._results = overwrite, results
         return self._store
 
     def names(self) -> list[str]:
@@ -133,7 +148,7 @@ class MemoryDoor:
 
     def _messages(self) -> dict[str, Any]:
         messages = self._store.messages
-        return {str(message_name(checked(key))): messages[key] for key in messages}
+        return {str(message_name(checked(key), self._results)): messages[key] for key in messages}
 
     def break_it(self) -> None:
         self._store.shut = PartFailed("gone", hint="mend it")
@@ -196,6 +211,133 @@ async def test_another_parcel_of_the_same_name_is_refused_and_overwrites_nothing
     assert len(door.names()) == 2
 
 
+def one_name(number: int, late: float, body: bytes) -> Parcel:
+    """Return a parcel that shares its key with others, taken so many seconds after the first."""
+    when = MORNING + timedelta(seconds=late)
+    time = when.isoformat(timespec="milliseconds")
+    message = {"id": f"gate/{number}", "time": time, "data": {"says": body.decode()}}
+    return make_parcel(number, key="yard/7.jpg", body=body, taken_at=when, message=message)
+
+
+async def test_where_the_configuration_says_so_the_picture_that_was_taken_later_has_the_name(
+    store: Store, door: Door
+) -> None:
+    store = door.store(overwrite=True)
+    await store.open()
+    first, late, later = (
+        one_name(1, 5, b"first"),
+        one_name(2, 0, b"comes late"),
+        one_name(3, 9, b"later"),
+    )
+    for parcel, has_it in ((first, first), (late, first), (later, later), (first, later)):
+        await store.put(parcel)
+        await store.put(parcel)
+        assert door.read("yard/7.jpg") == has_it.body
+        assert json.loads(door.read("yard/7.json")) == has_it.message
+    assert set(door.names()) == {"yard/7.jpg", "yard/7.json"}
+    assert len(door.names()) == door.versions_of_two
+    assert await store.get("yard/7.jpg") == b"later"
+
+
+async def test_of_two_pictures_of_one_moment_the_one_that_comes_later_has_the_name(
+    store: Store, door: Door
+) -> None:
+    store = door.store(overwrite=True)
+    await store.open()
+    for body in (b"one", b"two"):
+        await store.put(one_name(1, 0, body))
+    assert door.read("yard/7.jpg") == b"two"
+    assert json.loads(door.read("yard/7.json"))["data"] == {"says": "two"}
+
+
+async def test_many_that_want_one_name_at_once_leave_the_latest_with_its_message(
+    store: Store, door: Door
+) -> None:
+    store = door.store(overwrite=True)
+    await store.open()
+    order = [5, 2, 9, 1, 7, 9, 3, 8, 0, 4]
+    parcels = [one_name(n, late, b"%d" % late) for n, late in enumerate(order)]
+    await asyncio.gather(*(store.put(parcel) for parcel in parcels))
+    assert door.read("yard/7.jpg") == b"9"
+    assert json.loads(door.read("yard/7.json"))["data"] == {"says": "9"}
+
+
+async def test_messages_may_have_a_place_of_their_own(door: Door) -> None:
+    apart = door.store(results="results/of the day-")
+    await apart.open()
+    parcel = make_parcel(key="a/b/7.jpg")
+    for _ in range(2):
+        await apart.put(parcel)
+    assert door.names() == ["a/b/7.jpg", "results/of the day-a/b/7.json"]
+    assert json.loads(door.read("results/of the day-a/b/7.json")) == parcel.message
+    await apart.remove("a/b/7.jpg")
+    assert door.names() == []
+
+
+async def test_what_is_removed_is_gone_with_its_message_and_nothing_else_is(
+    store: Store, door: Door
+) -> None:
+    parcels = [
+        make_parcel(1),
+        make_parcel(1, key="gate/2026/03/04/000001.jpg~/x.jpg"),
+        make_parcel(1, key="gate/2026/03/04/0000011.jpg"),
+        make_parcel(2, key="Kran 1/ü+é&x=y?z#%41.jpg"),
+    ]
+    for parcel in parcels:
+        await store.put(parcel)
+    await store.remove(parcels[0].key)
+    await store.remove(parcels[3].key)
+    names = door.names()
+    assert len(names) == 4
+    assert parcels[0].key not in names
+    assert "gate/2026/03/04/000001.json" not in names
+    with pytest.raises(Rejected):
+        await store.get(parcels[0].key)
+    await store.put(parcels[0])  # the name is free again
+    assert await store.get(parcels[0].key) == parcels[0].body
+
+
+async def test_an_erasure_leaves_no_version(store: Store, door: Door) -> None:
+    store = door.store(overwrite=True)
+    await store.open()
+    for late in range(5):
+        await store.put(one_name(late, late, b"%d" % late))
+    await store.remove("yard/7.jpg")
+    assert door.names() == []
+
+
+@pytest.mark.parametrize("key", ["yard/7.jpg", "yard/7.jpg/8.jpg", "a" * 300 + ".jpg", "gate"])
+async def test_to_remove_what_is_not_there_is_a_success(store: Store, door: Door, key: str) -> None:
+    await store.put(make_parcel())
+    await store.remove(key)
+    await store.remove(key)
+    assert len(door.names()) == 2
+
+
+@pytest.mark.parametrize("key", ["../out.jpg", "/etc/passwd", "", "gate/2026/03/04/000001.json"])
+async def test_nothing_is_removed_elsewhere(store: Store, door: Door, key: str) -> None:
+    await store.put(make_parcel())
+    with pytest.raises(Rejected) as refused:
+        await store.remove(key)
+    assert refused.value.reason == "bad_key"
+    assert len(door.names()) == 2
+
+
+async def test_a_shut_door_removes_nothing_and_does_not_say_that_it_did(
+    store: Store, door: Door
+) -> None:
+    parcel = make_parcel()
+    await store.put(parcel)
+    door.break_it()
+    with pytest.raises(PartFailed) as shut:
+        await store.remove(parcel.key)
+    assert shut.value.hint
+    door.mend_it()
+    await store.open()
+    await store.remove(parcel.key)
+    assert door.names() == []
+
+
 async def test_opening_twice_is_opening_once(store: Store, door: Door) -> None:
     await store.put(make_parcel())
     await store.open()
@@ -207,7 +349,7 @@ async def test_opening_twice_is_opening_once(store: Store, door: Door) -> None:
     "key",
     [
         *("../out.jpg", "a/../../out.jpg", "/etc/passwd", "a//b.jpg", "a/./b.jpg", "", "a/", ".."),
-        *("a\0.jpg", "a\n.jpg", "a.json"),
+        *("a\0.jpg", "a\n.jpg", "a.json", "a.JSON"),
     ],
 )
 async def test_a_key_that_leads_elsewhere_is_refused(store: Store, door: Door, key: str) -> None:

@@ -30,11 +30,12 @@ OWN_SECTIONS = {
     "sinks": {"store", "key_template", "handlers"},
     "web": {"web"},
     "catalog": {"detect"},
-    "control": {"detect", "sources", "bus"},
+    "control": {"control", "detect", "sources", "bus", "privacy"},
 }
 """The sections of ``edge.config`` that a room is handed."""
 
 HOMES = {
+    "Crypto": ("edge/control/commands/signed.py",),  # Ed25519
     "aiohttp": (
         "edge/web/",
         "edge/catalog/pull.py",
@@ -49,7 +50,7 @@ HOMES = {
     "cv2": ("edge/sources/", "edge/stages/", "edge/privacy/", "edge/cli/"),
     "google": ("edge/catalog/",),  # protobuf, in which ONNX files are written
     "jinja2": ("edge/web/",),
-    "minio": ("edge/sinks/s3.py", "edge/sources/buckets/objects"),
+    "minio": ("edge/sinks/s3", "edge/sources/buckets/objects"),
     "onnx": ("edge/catalog/",),
     "onnxruntime": ("edge/stages/engines/onnx.py",),
     "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
@@ -62,7 +63,7 @@ HOMES = {
     "pydantic_core": ("edge/config/",),
     "rich": ("edge/cli/",),
     "tensorrt": ("edge/stages/engines/tensorrt",),
-    "urllib3": ("edge/sinks/s3.py", "edge/sources/buckets/objects"),
+    "urllib3": ("edge/sinks/s3", "edge/sources/buckets/objects"),
     "yarl": (
         "edge/sources/buckets/link.py",
     ),  # aiohttp's addresses, for one that is encoded already
