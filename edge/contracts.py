@@ -318,11 +318,15 @@ class Store(Protocol):
     async def put(self, parcel: Parcel) -> None:
         """Store picture and message under ``parcel.key``; durable when it returns.
 
-        Putting the same parcel again changes nothing and succeeds.
+        Putting the same parcel again changes nothing and succeeds. Where another picture has the
+        key, the configuration decides (``store.overwrite``): either it keeps it, or the one that
+        was taken later has it, with its message; an older one that comes late is dropped, and that
+        is a success.
 
         Raises:
             PartFailed: the door is shut (gone, full, refused credentials): try all later.
-            Rejected: this parcel can never be stored; others can.
+            Rejected: this parcel can never be stored; others can. ``key_taken``: another picture
+                has the key and keeps it.
 
         """
         ...
@@ -334,6 +338,19 @@ class Store(Protocol):
             PartFailed: the door is shut: try later.
             Rejected: ``gone`` (there is none of that key), ``too_large`` (64 MiB are read), or
                 ``bad_key``.
+
+        """
+        ...
+
+    async def remove(self, key: str) -> None:
+        """Remove the picture of that key and its message, with every version that the door keeps.
+
+        Where there is nothing of that key it succeeds. When it returns, nothing is left of it.
+
+        Raises:
+            PartFailed: the door is shut, or does not let it be removed: try later. Some of it may
+                be gone.
+            Rejected: ``bad_key``, or ``store_refused``: it can never be removed there.
 
         """
         ...
