@@ -143,6 +143,14 @@ def setup(
     "running box has seen it, and delete it. It is redacted and stored like any other.",
 )
 @click.option(
+    "--wait",
+    type=click.FloatRange(0.1, 600),
+    default=45.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="So long for the probe to be told of: a fresh persistent topic may take 30.",
+)
+@click.option(
     "--box",
     metavar="URL",
     help="Address of the running box for --probe. Else $EDGE_URL, the configuration's [web].",
@@ -156,6 +164,7 @@ def check(
     names: tuple[str, ...],
     url: str,
     probe: bool,
+    wait: float,
     config: Path | None,
     server: Server | None,
     as_json: bool,
@@ -174,7 +183,7 @@ def check(
 
     async def work(one: Wanted) -> Report:
         report = await look(one, settings, server)
-        return await probed(report, one, where) if where and report.well else report
+        return await probed(report, one, where, patience=wait) if where and report.well else report
 
     return _tell(_each(wanted, work), as_json=as_json, code=1)
 

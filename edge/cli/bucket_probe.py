@@ -22,8 +22,6 @@ from edge.sources.buckets.setup import Finding, Wanted, connect
 from edge.sources.buckets.sigv import Keys
 from edge.sources.buckets.topics import refusal
 
-SEEN_WITHIN: Final = 45.0
-"""Seconds: a fresh persistent topic delivers its first event after up to 30."""
 REDACTED_WITHIN: Final = 20.0
 _QUIET: Final = 60.0
 _ENDINGS = {".jpg": ".jpg", ".jpeg": ".jpg", ".png": ".png", ".webp": ".webp"}
@@ -40,9 +38,7 @@ class _Seen:
     redacted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def probed(
-    report: Report, wanted: Wanted, box: Where, *, patience: float = SEEN_WITHIN
-) -> Report:
+async def probed(report: Report, wanted: Wanted, box: Where, *, patience: float) -> Report:
     """Return the report with what became of the probe; the object is deleted again."""
     ending = next((one.lower() for one in wanted.config.suffixes if one.lower() in _ENDINGS), "")
     ending = ending or next(iter(wanted.config.suffixes), ".jpg")
@@ -163,7 +159,7 @@ async def _watch(
         headers={"Accept": "text/event-stream", **token},
         silence=_QUIET,
     )
-    async with link.ask(ask) as answer:
+    async with _boxes(link), link.ask(ask) as answer:
         if answer.status != 200:
             raise PartFailed(
                 f"{link.where} answers {answer.status} where the events of a box were expected",
@@ -174,6 +170,21 @@ async def _watch(
         async for line in lines(answer.chunks(), link.where):
             if line.startswith(b"data:"):
                 _note(json_format.decode(line[5:].strip()), wanted, seen)
+
+
+@asynccontextmanager
+async def _boxes(link: BucketLink) -> AsyncIterator[None]:
+    """Say of a failure that it is the box's, not the store's."""
+    try:
+        yield
+    except PartFailed as error:
+        if error.reason in {"unreachable", "silent", "cut", "tls"}:
+            raise PartFailed(
+                f"no box answers at {link.where}: {error}",
+                hint="does it run (edge run, systemctl status edge)? Elsewhere: --box URL",
+                reason=error.reason,
+            ) from error
+        raise
 
 
 def _note(event: WireEvent, wanted: Wanted, seen: _Seen) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 from minio import Minio
 
-from edge.sources.buckets.link import Ask, BucketLink
+from edge.errors import PartFailed
+from edge.sources.buckets.link import BucketLink
+from edge.sources.buckets.setup_pull import PullZone
 from edge.sources.buckets.sigv import Keys
 from tests.places import need, shared
 
@@ -47,21 +49,15 @@ class RgwPubsub:
         """Make a topic, a notification and a subscription for a bucket; return its name."""
         name = f"s-{secrets.token_hex(4)}"
         link = BucketLink(self.pubsub, self.keys)
-        steps: list[tuple[str, list[tuple[str, str]]]] = [
-            (f"/topics/{name}", []),
-            (f"/notifications/bucket/{bucket}", [("topic", name)]),
-            (f"/subscriptions/{name}", [("topic", name)]),
-        ]
-        for path, query in steps:
-            # the bucket's metadata comes to the zone 0.3 s after it was made
-            for _ in range(200):
-                asked = Ask(method="PUT", path=path, query=query, version=2)
-                async with link.ask(asked) as answer:
-                    if answer.status == 200:
-                        break
-                await asyncio.sleep(0.05)
-            else:
-                raise AssertionError(f"{path}: {answer.status}")
+        zone = PullZone(link)
+        await zone.put(f"/topics/{name}")
+        # the bucket's metadata comes to the zone 0.3 s after it was made
+        for _ in range(200):
+            with suppress(PartFailed):
+                await zone.put(f"/notifications/bucket/{bucket}", topic=name)
+                break
+            await asyncio.sleep(0.05)
+        await zone.put(f"/subscriptions/{name}", topic=name)
         await link.close()
         await asyncio.sleep(0.5)  # rgw-dev's repair copies it each 0.1 s
         return name

@@ -80,7 +80,8 @@ class RgwSetup:
             found = [self._missing(notifications)]
             return found + list(self._of_others(foreign, topics, None))
         found = list(self._check_notification(mine))
-        topic = next((one for one in topics if one.arn == mine.arn), None)
+        # by its name: a copy has the same ARN
+        topic = _named(topics, mine.arn.rpartition(":")[2])
         if topic is None:
             text = f"notification {mine.id} leads to {plain(mine.arn)}, which is gone"
             hint = "what it was is still pushed to: edge bucket setup makes it anew"

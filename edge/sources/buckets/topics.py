@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from edge.errors import PartFailed
 from edge.sources.buckets.link import Answer, Ask, BucketLink
@@ -110,7 +110,8 @@ class Topics:
         return self._read(read_buckets, await self._ask(Ask()))
 
     async def _form(self, form: dict[str, str]) -> bytes:
-        body = urlencode(form).encode()
+        # Ceph takes a plus for a plus
+        body = urlencode(form, quote_via=quote).encode()
         return await self._ask(Ask(method="POST", body=body, headers=_FORM))
 
     async def _ask(self, ask: Ask) -> bytes:
