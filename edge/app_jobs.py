@@ -55,6 +55,7 @@ class _Places:
             is_bucket=lambda name: isinstance(self._configs.get(name), BucketConfig),
             picture=event_id,
             read_back=self._read_back,
+            close=self._close,
         )
 
     @property
@@ -107,3 +108,7 @@ class _Places:
         return await pictures.read_back(
             PictureFacts(key=key, sha256=sha256), content_type, taken_at
         )
+
+    async def _close(self) -> None:
+        for _, writer in self._writers.values():
+            await writer.close()

@@ -54,3 +54,5 @@ class Around:
     picture: Callable[[str, ObjectRef], str]
     #: a redacted picture: key, SHA-256, type, when it was taken
     read_back: Callable[[str, str, str, datetime], Awaitable[ReadBack]]
+    #: lets go of the connections of all places
+    close: Callable[[], Awaitable[None]]

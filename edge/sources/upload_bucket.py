@@ -204,6 +204,7 @@ class BucketJobs:
             _, late = await asyncio.wait(self._coming.values(), timeout=STOP)
             for task in late:
                 task.cancel()
+        await self._around.close()
 
     def status(self) -> SourceStatus:
         return SourceStatus(

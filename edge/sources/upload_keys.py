@@ -40,7 +40,8 @@ def object_key(config: BucketConfig, job_id: str, name: str, body: bytes) -> str
     endings = [ending.lower() for ending in config.suffixes]
     if endings and not name.lower().endswith(tuple(endings)):
         own = _kind(body)[1]
-        name += own if own in endings else next(end for end in endings if USABLE.fullmatch(end))
+        usable = (ending for ending in endings if USABLE.fullmatch(ending))
+        name += own if own in endings else next(usable, endings[0])
     return f"{config.prefix}{FOLDER}/{job_id}/{name}"
 
 
