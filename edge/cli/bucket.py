@@ -79,8 +79,8 @@ _url = click.option(
 def bucket() -> None:
     """Have object stores tell this box of new pictures, and find out why they do not.
 
-    NAME is a source of kind "bucket" in the configuration; left out: all of them. The store is
-    asked with that source's own keys.
+    NAME is a source of kind "bucket" in the configuration; left out: all that are enabled. The
+    store is asked with that source's own keys.
 
     The first picture: set [sources.NAME] (endpoint, bucket, keys, token) and start the box. Then
     edge bucket setup NAME --url http://ADDRESS-OF-THE-BOX:8080, and edge bucket check NAME --probe.
@@ -175,7 +175,7 @@ def check(
     Looks at: bucket, keys and clock; notification, topic, token and address; the box's hook, from
     this machine; store and source. Exit 1 where something is wrong.
     """
-    from edge.cli.bucket_probe import probed
+    from edge.cli.bucket_probe import probed, unprobed
     from edge.cli.bucket_work import look
 
     settings, wanted = _wanted(config, names, url=url)
@@ -183,7 +183,9 @@ def check(
 
     async def work(one: Wanted) -> Report:
         report = await look(one, settings, server)
-        return await probed(report, one, where, patience=wait) if where and report.well else report
+        if where is None:
+            return report
+        return await probed(report, one, where, patience=wait) if report.well else unprobed(report)
 
     return _tell(_each(wanted, work), as_json=as_json, code=1)
 
@@ -228,9 +230,10 @@ def _wanted(config: Path | None, names: Sequence[str], **given: Any) -> tuple[Co
     path = config_file(config)
     settings = examine(path).config
     there = {name: one for name, one in settings.sources.items() if isinstance(one, BucketConfig)}
-    if not there:
+    meant = names or [name for name, one in there.items() if one.enabled]
+    if not meant:
         hint = "edge config explain sources"
-        text = f'{path} has no source of kind "bucket"'
+        text = f'{path} has no source of kind "bucket" that is enabled'
         raise Rejected(text, hint=hint, reason="no_bucket_source")
     strange = [name for name in names if name not in there]
     if strange:
@@ -242,7 +245,7 @@ def _wanted(config: Path | None, names: Sequence[str], **given: Any) -> tuple[Co
             usual_url=usual_url(settings.web, there[name].endpoint),
             **given,
         )
-        for name in dict.fromkeys(names or there)
+        for name in dict.fromkeys(meant)
     ]
 
 

@@ -56,6 +56,12 @@ async def probed(report: Report, wanted: Wanted, box: Where, *, patience: float)
     return replace(report, findings=(*report.findings, finding))
 
 
+def unprobed(report: Report) -> Report:
+    """Return the report of a source that is known to be wrong: a probe would tell no more."""
+    finding = Finding(what="probe", state="note", text="not tried: what is wrong comes first")
+    return replace(report, findings=(*report.findings, finding))
+
+
 def picture(ending: str) -> bytes:
     """Return a small grey picture, in the format that an ending stands for; else JPEG."""
     import cv2

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from edge.config.load_checks_buckets import overlap
 from edge.config.root import Config
-from edge.config.sources import BucketConfig
 from edge.config.store import S3StoreConfig
 from edge.config.web import WebConfig
 from edge.errors import EdgeError
@@ -79,7 +78,7 @@ class _Notes:
 async def set_up(wanted: Wanted, config: Config, server: Server | None) -> Report:
     """Have everything of one source as it should be, and look at it."""
     async with _noting(wanted) as (notes, link):
-        kind = await server_of(link, wanted.config.bucket, server or _implied(wanted.config))
+        kind = server or await _server(link, wanted)
         notes.what = "bucket"
         notes.found.append(await ensure_bucket(wanted.config, link, kind, dry=wanted.dry))
         if isinstance(config.store, S3StoreConfig):
@@ -102,7 +101,7 @@ async def set_up(wanted: Wanted, config: Config, server: Server | None) -> Repor
 async def look(wanted: Wanted, config: Config, server: Server | None) -> Report:
     """Say what is wrong with what is set up for one source; nothing is changed."""
     async with _noting(wanted) as (notes, link):
-        kind = await server_of(link, wanted.config.bucket, server or _implied(wanted.config))
+        kind = server or await _server(link, wanted)
         notes.what = "bucket"
         notes.found += await check_bucket(wanted.config, link)
         notes.found += _overlap(wanted, config)
@@ -124,7 +123,7 @@ async def look(wanted: Wanted, config: Config, server: Server | None) -> Report:
 async def take_away(wanted: Wanted, server: Server | None) -> Report:
     """Remove what ``set_up`` made for one source; the bucket and its objects stay."""
     async with _noting(wanted) as (notes, link):
-        kind = await server_of(link, wanted.config.bucket, server or _implied(wanted.config))
+        kind = server or await _server(link, wanted)
         notes.what = "notification"
         if kind == "rgw" and wanted.config.via == "pull":
             async with _zone(wanted) as zone:
@@ -147,7 +146,7 @@ async def everything(wanted: Wanted, server: Server | None) -> Mapping[str, Any]
     config = wanted.config
     facts: dict[str, Any] = {"source": wanted.name, "bucket": config.bucket, "via": config.via}
     async with _linked(connect(config)) as link:
-        kind = await server_of(link, config.bucket, server or _implied(config))
+        kind = server or await _server(link, wanted)
         facts |= {"endpoint": link.where, "server": kind}
         topics = Topics(link)
         facts["notifications"] = [
@@ -197,10 +196,10 @@ def _own_address(server: str, port: int) -> str:
     return ""
 
 
-def _implied(config: BucketConfig) -> Server | None:
-    """Return the only server that knows this way, for one that does not say what it is."""
-    kinds: dict[str, Server] = {"pull": "rgw", "listen": "minio", "mqtt": "minio"}
-    return kinds.get(config.via)
+async def _server(link: BucketLink, wanted: Wanted) -> Server:
+    """Ask a server what it is; one that does not say is the only one that knows this way."""
+    only: dict[str, Server] = {"pull": "rgw", "listen": "minio", "mqtt": "minio"}
+    return await server_of(link, wanted.config.bucket, only.get(wanted.config.via))
 
 
 def _not_there(wanted: Wanted, kind: Server) -> Finding:
@@ -228,7 +227,7 @@ async def _check_foreign(link: BucketLink, wanted: Wanted, *, minio: bool) -> li
 
 async def _ensure_store(store: S3StoreConfig, server: Server | None, *, dry: bool) -> Finding:
     async with _linked(connect(store)) as link:
-        kind = await server_of(link, store.bucket, server or "rgw")
+        kind = server or await server_of(link, store.bucket, "rgw")
         found = await ensure_bucket(store, link, kind, dry=dry)
     return Finding(what="store", state=found.state, text=found.text, hint=found.hint)
 

@@ -350,3 +350,9 @@ def test_wrong_words_are_usage(desk: Desk) -> None:
     code, said = desk.say("check")
     assert code == 1
     assert "no source of kind" in said
+
+
+def test_a_disabled_source_is_set_up_only_by_name(desk: Desk, target: PushTarget) -> None:
+    desk.write(source="enabled = false")
+    assert desk.say("setup", "--url", target.url)[0] == 1
+    assert desk.say("setup", "--url", target.url, "yard")[0] == 0

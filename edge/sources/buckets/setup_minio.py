@@ -85,6 +85,8 @@ def variables(wanted: Wanted) -> str:
     said = ["MINIO_ADMIN and MINIO_PASSWORD: MinIO's administrator"]
     if wanted.config.via == "hook" and wanted.config.token.reveal():
         said.append(f"EDGE_TOKEN: what sources.{wanted.name}.token is")
+    if wanted.config.via in _KINDS:
+        said.append("where mc knows no such ARN: its region is the server's own (mc admin info)")
     if "MQTT_USER" in " ".join(commands(wanted)):
         said.append("MQTT_USER and MQTT_PASSWORD: as in broker of the source")
     return "; ".join(said)
@@ -96,7 +98,7 @@ def aws_words(wanted: Wanted) -> list[str]:
     return [
         f"make an SNS topic; its access policy lets s3.amazonaws.com sns:Publish for {bucket}",
         f"subscribe {base.rstrip('/')}{HOOK} to it (protocol https, raw message delivery off)"
-        + ("; the address ends in ?token= and the source's token" * bool(wanted.config.token)),
+        + (", with the source's token as its parameter token" * bool(wanted.config.token)),
         f"add an event notification named {wanted.id} to the bucket: s3:ObjectCreated:*"
         + (f", prefix {wanted.config.prefix!r}" if wanted.config.prefix else "")
         + ", to that topic",
@@ -118,7 +120,7 @@ async def check_notified(link: BucketLink, wanted: Wanted, *, minio: bool) -> Fi
     hint = f"edge bucket setup {wanted.name} says what to run"
     if not mine:
         names = ", ".join(plain(one.arn) for one in there) or "nobody"
-        text = f"{bucket} tells {names}; expected …{ends}"
+        text = f"{bucket} tells {names}; expected {f'…{ends}' if minio else 'a topic or a queue'}"
         return Finding(what="notification", state="fail", text=text, hint=hint)
     wrong = [list(_faults(one, wanted)) for one in mine]
     if all(wrong):
