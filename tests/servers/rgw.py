@@ -24,6 +24,8 @@ KMS_KEY = "edge-key"
 SETTINGS = f"""
 # with its cache a gateway waits 30 s for one that was killed, before it makes a bucket
 rgw_cache_enabled = false
+# with this name a bucket may be part of it; by its address the gateway is asked as before
+rgw_dns_name = localhost
 rgw_crypt_s3_kms_backend = testing
 rgw_crypt_s3_kms_encryption_keys = {KMS_KEY}={base64.b64encode(bytes(32)).decode()}
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -200,6 +201,44 @@ async def test_three_pings_of_silence_end_it(minio: FakeMinio, listen: Listen) -
     began = asyncio.get_running_loop().time()
     assert (await ear.end()).reason == "silent"
     assert asyncio.get_running_loop().time() - began > 2.5
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_lost(
+    minio: FakeMinio, listen: Listen
+) -> None:
+    minio.pings = False  # nor does the head come: it leaves with the first byte
+    ear = listen()
+    assert (await ear.end()).reason == "silent"
+    assert ear.ups == 0, "nobody knows whether it listened"
+
+
+async def test_an_old_server_s_blanks_keep_it_alive_and_take_no_memory(
+    minio: FakeMinio, listen: Listen
+) -> None:
+    ear = listen()
+    listener = await minio.listened()
+    for _ in range(3 * MOST_LINE // 65536):  # each half second, for ten days
+        listener.send(b" " * 65536)
+        await listener.writer.drain()
+    listener.send(event("a.jpg"))
+    assert await ear.hears(1) == ["a.jpg"]
+
+
+async def test_events_of_one_line_all_come(minio: FakeMinio, listen: Listen) -> None:
+    ear = listen()
+    listener = await minio.listened()
+    one, other = (json.loads(event(key))["Records"] for key in ("a.jpg", "b.jpg"))
+    listener.send(json.dumps({"Records": [*one, *other]}).encode() + b"\n")
+    assert await ear.hears(2) == ["a.jpg", "b.jpg"]
+
+
+async def test_a_content_type_may_have_parameters(minio: FakeMinio, listen: Listen) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n"
+    body = event("a.jpg")
+    minio.instead = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    ear = listen()
+    assert (await ear.end()).reason == "ended"
+    assert ear.heard == ["a.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,23 @@ async def test_a_refusal_on_reconnect_is_shown_until_it_ends(
     assert minio.requests < 8
 
 
+async def test_a_stream_that_ends_at_once_makes_no_storm(
+    minio: FakeMinio, opened: Open, journal: Journal
+) -> None:
+    """minio-py asks 600 times a second then."""
+    body = event("a.jpg")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    minio.instead = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    shelf = Shelf("b.jpg")
+    life = opened(shelf)
+    await until(lambda: set(journal.keys) == {"a.jpg", "b.jpg"})
+    await asyncio.sleep(3)
+    assert minio.requests <= 6
+    assert len(shelf.asked) <= 4, "nor is the bucket listed all day"
+    assert life.source.status().reason
+    assert sorted(journal.keys) == ["a.jpg", "b.jpg"]
+
+
 async def test_it_ends_within_a_second_when_it_is_closed(opened: Open, minio: FakeMinio) -> None:
     life = opened(Shelf())
     await minio.listened()
