@@ -339,13 +339,15 @@ class BucketJobs:
         self._show()
 
     async def _look_at_all(self) -> None:
+        watched = set(self._open)
         rows = {row.id: row for row in await self._rows.open_jobs()}
         for row in rows.values():
             await self._look(row)
         # those that a parcel ended which was kept before
-        for job_id in self._open.keys() - rows.keys() - self._coming.keys():
+        for job_id in watched - rows.keys() - self._coming.keys():
             found = await self._rows.get(job_id)
-            self._over(job_id, DONE if found is None else found.state)
+            if found is None or found.state in (DONE, DEAD):  # else it was sent again meanwhile
+                self._over(job_id, DEAD if found is None else found.state)
 
     async def _look(self, row: JobRow) -> JobStatus:
         """Say how a job is; where its event ended without a picture, it is dead from now on."""

@@ -13,6 +13,7 @@ from edge.config.sources import BucketConfig
 from edge.contracts import JobStatus
 from edge.errors import PartFailed, Rejected, TryLater, Withheld
 from edge.event import Event
+from edge.sources import upload_bucket
 from edge.sources.buckets.records import read
 from edge.sources.buckets.rule import BucketRule
 from edge.sources.upload import job_id_of
@@ -204,6 +205,23 @@ async def test_limits_hold_and_the_same_upload_twice_at_once_is_put_once(world: 
         with pytest.raises(TryLater) as caught:
             life.jobs.room(1)
         assert caught.value.reason == "stopping"
+
+
+async def test_jobs_that_come_and_end_while_all_are_looked_at_disturb_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_bucket, "LOOK_EVERY", 0.0)
+    async with world.box() as life:
+
+        async def one(number: int) -> str:
+            job = await life.jobs.submit(JPEG + bytes([number]), "a.jpg")
+            return (await ended(life, job)).state
+
+        for round_ in range(8):
+            states = await asyncio.gather(*(one(10 * round_ + n) for n in range(10)))
+            assert states == ["done"] * 10
+        assert life.jobs.status().counts["done"] == 80
+        assert life.jobs.status().counts["queued"] == 0
 
 
 async def test_what_is_no_upload_is_refused(world: World) -> None:
