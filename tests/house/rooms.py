@@ -16,6 +16,8 @@ WORDS = {
     "traffic",
     # an event's form on the wire: everyone who brings or sends one needs it
     "cloudevents",
+    # names on a broker: the sink, the control and the command line speak them
+    "topics",
     # what is said of a picture: who makes a message and who publishes its schema need it
     "messages",
 }
