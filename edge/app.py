@@ -30,6 +30,7 @@ from typing import Any
 from edge.app_buckets import Buckets
 from edge.app_bus import Bus
 from edge.app_checks import faults
+from edge.app_commands import BoxCommands
 from edge.app_jobs import jobs_of
 from edge.app_parts import build_store, choose_engine
 from edge.app_spool import spool_in
@@ -60,6 +61,7 @@ from edge.sinks.outbox import Outbox
 from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
 from edge.stages.walk import Redact
+from edge.web.local import LocalServer
 from edge.web.server import WebServer
 
 log = logging.getLogger(__name__)
@@ -104,7 +106,9 @@ class Box:
         self.doors = Supervisor(metrics, most=config.outbox.retry_max)
         self.beats = Beats()
         self.notices = Notices()
+        self.commands = BoxCommands(self, path)
         self.web: WebServer | None = None
+        self.local: LocalServer | None = None
 
     async def run(self) -> None:
         """Open, serve until a signal or ``stop``, close.
@@ -123,6 +127,9 @@ class Box:
             raise cause_of(group) from group
         finally:
             self.pool.close()
+            await self.commands.close()
+            if self.local is not None:
+                await self.local.stop()
             if self.web is not None:
                 await self.web.stop()
             await self.bus.close()
@@ -142,13 +149,18 @@ class Box:
         if policy is None:
             config = self.sources.configs.get(source)
             special = SourcePrivacy() if config is None else config.privacy
-            policy = policies[source] = self.config.privacy.for_source(special)
+            policy = self.config.privacy.for_source(special)
+            policy = policies[source] = self.commands.raised(policy, source)
         return policy
 
     def _key_template(self, source: str) -> str:
         config = self.sources.configs.get(source)
         own = "" if config is None else config.key_template
         return own or self.config.store.key_template
+
+    def policies_changed(self) -> None:
+        """Ask anew how people are covered."""
+        self._policies = {}
 
     def _lane_policy(self, source: str) -> LanePolicy:
         config = self.sources.configs.get(source)
@@ -168,11 +180,12 @@ class Box:
         def start(name: str, work: Coroutine[Any, Any, None]) -> None:
             self._background.append(group.create_task(work, name=name))
 
+        await self.commands.open()
         start("engine", self.supervisor.keep("engine", self.holder.run))
         path = self._build_path()
         await self.bus.open(self.redact)
         # after the triggers are set: some want to know what the store has
-        start("store", self.doors.keep("store", self.forwarder.run))
+        start("store", self.commands.sync.run())
         start("bus", self.bus.broker.run())
         start("path", path.run())
         self.sources = SourceTable(
@@ -184,9 +197,11 @@ class Box:
             group=group,
             changed=self._source_changed,
         )
-        web = WebServer(self.config.web, BoxView(self), max_event=self.config.bus.max_event)
+        self.view = BoxView(self)
+        web = WebServer(self.config.web, self.view, max_event=self.config.bus.max_event)
         log.info("the page is at %s", await web.start())
-        self.web = web
+        self.web, self.local = web, LocalServer(self.commands.socket(), self.view)
+        await self.local.start()
         start("uploads", self._pump_uploads())
         start("model", self.engine_choice.keep_looking(self.holder.reopen))
         start("tick", self._tick())
@@ -219,10 +234,11 @@ class Box:
         )
         self.beats.watch("the path", self.delivery.age, 3 * self.config.detect.timeout)
         self.beats.watch("the bus", self.bus.broker.age, BUS_LIMIT)
-        self.beats.watch(
-            "the store", self.forwarder.age, STORE_LIMIT + self.config.outbox.retry_max
-        )
+        self.beats.watch("the store", self._store_age, STORE_LIMIT + self.config.outbox.retry_max)
         return self.delivery
+
+    def _store_age(self) -> float | None:
+        return None if self.commands.sync.paused else self.forwarder.age()
 
     def _build_source(self, name: str, config: SourceConfig) -> Source:
         match config:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.bus import journal_mend
 from edge.bus.journal_sql import SCHEMA as JOURNAL
+from edge.control.commands.ledger import SCHEMA as COMMANDS
 from edge.ops.database import Database
 from edge.sinks import outbox_mend
 from edge.sinks.derived_sql import SCHEMA as DERIVED
@@ -15,7 +16,7 @@ from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 from edge.sources.upload_rows import SCHEMA as JOBS
 
 NAME = "spool.db"
-SCHEMA = (*OUTBOX, JOURNAL, JOBS, DERIVED)
+SCHEMA = (*OUTBOX, JOURNAL, JOBS, DERIVED, COMMANDS)
 """One script a version, for ``Database``."""
 
 

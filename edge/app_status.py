@@ -5,19 +5,23 @@ Implements ``web.view.BoxView`` over the parts that ``app.Box`` has opened.
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from prometheus_client import Counter
 
 from edge import __version__
 from edge.app_bus import BoxTraffic
 from edge.contracts import Hook, Intake, Jobs, SourceStatus
-from edge.control.verbs import carry_out
+from edge.control.commands.envelope import Failed, Reply, command_of, failure
+from edge.control.commands.permissions import Caller
+from edge.control.commands.signed import is_signed
 from edge.ops.metrics import Metrics, counts_by
 from edge.parcel import Parcel
 from edge.traffic import Traffic
@@ -89,17 +93,23 @@ class BoxView:
     ) -> Parcel | None:
         return await self._box.live.next(source, after_id or "", timeout)
 
-    async def command(self, verb: str, args: Mapping[str, Any]) -> view.Reply:
-        outcome = await carry_out(self._box.sources, verb, args)
-        if verb in ("source.add", "source.remove") and not outcome.code:
-            await self._box.bus.sources_changed(self._box.sources.configs)
-        return view.Reply(
-            status="error" if outcome.code else "ok",
-            code=outcome.code,
-            message=outcome.message,
-            hint=outcome.hint,
-            data=dict(outcome.data),
+    async def command(self, verb: str, args: Mapping[str, Any], sender: view.Sender) -> view.Reply:
+        executor, caller = (
+            self._box.commands.executor,
+            Caller(channel=sender.channel, who=sender.who),
         )
+        if is_signed(args):
+            body = json.dumps(args).encode()
+            return _reply(await executor.handle(body, caller, verb=verb, wait=sender.wait))
+        try:
+            command = command_of({"id": sender.id or uuid4().hex, "args": args}, verb)
+        except Failed as error:
+            return _reply(failure(error, at=time.time()))
+        return _reply(await executor.execute(command, caller, wait=sender.wait))
+
+    async def command_reply(self, command_id: str) -> view.Reply | None:
+        reply = await self._box.commands.executor.reply_of(command_id)
+        return None if reply is None else _reply(reply)
 
     def ready(self) -> tuple[bool, list[str]]:
         reasons = []
@@ -213,6 +223,20 @@ class BoxView:
             started_at=self._started.isoformat(timespec="seconds"),
             clock=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def _reply(reply: Reply) -> view.Reply:
+    return view.Reply(
+        id=reply.id,
+        verb=reply.verb,
+        status=reply.status,
+        code=reply.code,
+        message=reply.message,
+        hint=reply.hint,
+        data=dict(reply.data),
+        at=reply.json()["at"],
+        repeated=reply.repeated,
+    )
 
 
 def _iso(when: datetime | None) -> str | None:

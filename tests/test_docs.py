@@ -10,11 +10,13 @@ import pytest
 from edge.cli import commands
 from edge.cli.main import COMMANDS, edge
 from edge.config.explain import keys, reference
+from edge.control.commands import reference as verbs
 from edge.ops import metrics
 from tests.places import ROOT
 
 CONFIG = ROOT / "edge" / "config" / "README.md"
 METRICS = ROOT / "edge" / "ops" / "README.md"
+VERBS_PAGE = ROOT / "edge" / "control" / "README.md"
 COMMANDS_PAGE = ROOT / "edge" / "cli" / "README.md"
 
 
@@ -46,6 +48,11 @@ def test_every_metric_is_documented() -> None:
 def test_the_reference_of_the_commands_is_up_to_date() -> None:
     made = "make docs, or: python -m edge config reference --commands > edge/cli/README.md"
     assert COMMANDS_PAGE.read_text() == commands.reference(), made
+
+
+def test_the_reference_of_the_verbs_is_up_to_date() -> None:
+    made = "make docs, or: python -m edge config reference --verbs > edge/control/README.md"
+    assert VERBS_PAGE.read_text() == verbs.reference(), made
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

@@ -77,18 +77,23 @@ def explain_(*, key: str, as_json: bool) -> None:
 @config.command(name="reference")
 @click.option("--metrics", is_flag=True, help="Every metric instead: edge/ops/README.md.")
 @click.option("--commands", is_flag=True, help="Every command instead: edge/cli/README.md.")
+@click.option("--verbs", is_flag=True, help="Every verb instead: edge/control/README.md.")
 @json_option
-def reference_(*, metrics: bool, commands: bool, as_json: bool) -> None:
-    """Print every key (or metric, or command) as Markdown, as in the pages of the house."""
+def reference_(*, metrics: bool, commands: bool, verbs: bool, as_json: bool) -> None:
+    """Print every key (or metric, command, verb) as Markdown, as in the pages of the house."""
     rows: object
     if metrics:
         from edge.ops import metrics as page
 
         rows, text = page.table(), page.reference()
     elif commands:
-        from edge.cli import commands as verbs
+        from edge.cli import commands as command_page
 
-        rows, text = verbs.table(), verbs.reference()
+        rows, text = command_page.table(), command_page.reference()
+    elif verbs:
+        from edge.control.commands import reference as verb_page
+
+        rows, text = verb_page.table(), verb_page.reference()
     else:
         rows, text = table_of(list(keys())), reference()
     if as_json:

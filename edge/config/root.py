@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from edge.config.bus import BusConfig, TriggerConfig
+from edge.config.control import ControlConfig
 from edge.config.detect import DetectConfig, ModelsConfig
 from edge.config.handlers import HandlerConfig
 from edge.config.privacy import PrivacyConfig
@@ -76,6 +77,7 @@ class Config(Section):
         description="One table a handler: [handlers.NAME]. redact and log are there without one.",
     )
     web: WebConfig = WebConfig()
+    control: ControlConfig = ControlConfig()
     jobs: JobsConfig = JobsConfig()
 
 

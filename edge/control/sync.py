@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class Sync:
     """
 
     def __init__(
-        self, keep: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.time
+        self, keep: Callable[[], Coroutine[Any, Any, None]], clock: Callable[[], float] = time.time
     ) -> None:
         self._keep, self._clock = keep, clock
         self._changed = asyncio.Event()
@@ -65,7 +66,7 @@ class Sync:
         self.paused, self.until = False, None
 
     async def _deliver(self) -> None:
-        work = asyncio.ensure_future(self._keep())
+        work = asyncio.create_task(self._keep(), name="store door")
         change = asyncio.create_task(self._changed.wait(), name="sync change")
         try:
             await asyncio.wait([work, change], return_when=asyncio.FIRST_COMPLETED)

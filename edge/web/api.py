@@ -1,4 +1,4 @@
-"""The plain answers: alive, ready, metrics, status, commands."""
+"""The plain answers: alive, ready, metrics, status."""
 
 from __future__ import annotations
 
@@ -7,24 +7,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from edge.web.bodies import read_json
 from edge.web.guard import Guard
-from edge.web.problems import problem
 from edge.web.verdict import judge
 from edge.web.view import BoxView
-
-_BY_CODE = {
-    "bad_request": 400,
-    "forbidden_remote": 403,
-    "not_found": 404,
-    "conflict": 409,
-    "precondition_failed": 412,
-    "busy": 429,
-    "internal": 500,
-    "unsupported": 501,
-    "dependency_down": 503,
-    "timeout": 504,
-}
 
 
 class PlainApi:
@@ -41,7 +26,6 @@ class PlainApi:
             web.get("/metrics", self.metrics),
             web.get("/v1/status", self.status),
             web.get("/v1/sources", self.sources),
-            web.post("/v1/commands/{verb}", self.command),
         ]
 
     def state(self) -> dict[str, Any]:
@@ -74,15 +58,6 @@ class PlainApi:
         """Answer with how each source is."""
         del request
         return web.json_response({"sources": self._view.status()["seeing"]})
-
-    async def command(self, request: web.Request) -> web.StreamResponse:
-        """Carry out a verb; the status follows from the reply's code."""
-        args = await read_json(request) if request.can_read_body else {}
-        reply = await self._view.command(request.match_info["verb"], args)
-        if reply["status"] in ("error", "expired"):
-            status = _BY_CODE.get(reply["code"], 500)
-            return problem(status, reply["code"], reply["message"], reply["hint"])
-        return web.json_response(reply, status=202 if reply["status"] == "accepted" else 200)
 
     def _yes_or_no(
         self, request: web.Request, word: str, answer: tuple[bool, list[str]]

@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from edge.config.web import WebConfig
 from edge.errors import Fatal, PartFailed
 from edge.web.api import PlainApi
+from edge.web.commands import CommandApi
 from edge.web.dead_letters import DeadLetterApi
 from edge.web.events import EventApi
 from edge.web.guard import Guard, add_headers, is_loopback
@@ -56,6 +57,7 @@ class WebServer:
         parts = (
             page,
             plain,
+            CommandApi(view),
             live,
             UploadApi(view, config.max_upload),
             self._events,

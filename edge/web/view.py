@@ -7,7 +7,8 @@ sizes are bytes. No credential and no raw pixel is ever in it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, TypedDict
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Required, TypedDict
 
 from edge.contracts import Hook, Intake, Jobs
 from edge.ops.metrics import Metrics
@@ -148,17 +149,36 @@ class BoxStatus(TypedDict):
     notices: list[Notice]
 
 
-class Reply(TypedDict):
-    """How a command ended (DESIGN 8), the same words as over MQTT."""
+class Reply(TypedDict, total=False):
+    """How a command fares (DESIGN 8), the same words as over MQTT."""
 
-    #: ``accepted``, ``ok``, ``error`` or ``expired``
-    status: str
+    #: its id and verb
+    id: str
+    verb: str
+    #: ``accepted``, ``progress``, ``ok``, ``error`` or ``expired``
+    status: Required[str]
     #: empty unless ``error``: ``bad_request not_found conflict busy unsupported forbidden_remote
     #: precondition_failed dependency_down timeout internal``
-    code: str
-    message: str
-    hint: str
-    data: dict[str, Any]
+    code: Required[str]
+    message: Required[str]
+    hint: Required[str]
+    data: Required[dict[str, Any]]
+    at: str
+    #: it came before, and this is what was answered then
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sends a command, and how."""
+
+    channel: Literal["local", "http"]
+    #: a peer's address, a user's id
+    who: str
+    #: the command's own id; empty: it gets one
+    id: str = ""
+    #: seconds after which the answer is ``accepted``
+    wait: float = 10.0
 
 
 class BoxView(Protocol):
@@ -218,9 +238,10 @@ class BoxView(Protocol):
         """Tell whether every part moves; if not, which does not."""
         ...
 
-    async def command(self, verb: str, args: Mapping[str, Any]) -> Reply:
-        """Carry out ``source.add``, ``source.enable``, ``source.disable``, ``source.remove``.
+    async def command(self, verb: str, args: Mapping[str, Any], sender: Sender) -> Reply:
+        """Carry out a verb. It never raises for a bad command: the reply says what was wrong."""
+        ...
 
-        It never raises for a bad command: the reply says what was wrong.
-        """
+    async def command_reply(self, command_id: str) -> Reply | None:
+        """Return how a command fares that came before; None: nobody knows that id."""
         ...

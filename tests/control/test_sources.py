@@ -3,12 +3,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import pytest
-
 from edge.config.sources import SceneConfig, SourceConfig
 from edge.contracts import Picture, Source, SourceStatus
 from edge.control.sources import SourceTable
-from edge.control.verbs import carry_out
 from edge.errors import PartFailed
 from edge.event import Event, Outcome
 from edge.ops.metrics import Metrics
@@ -129,42 +126,4 @@ async def test_a_source_that_fails_says_why_and_is_opened_anew() -> None:
         assert (status.state, status.reason, status.hint) == ("failed", "unplugged", "plug it in")
         await asyncio.sleep(0.2)
         assert await it.moves("one")
-        await it.table.shut()
-
-
-@pytest.mark.parametrize(
-    ("verb", "args", "code"),
-    [
-        ("source.add", {"name": "new", "kind": "scene"}, ""),
-        ("source.add", {"name": "one", "kind": "scene"}, "conflict"),
-        ("source.add", {"name": "new", "kind": "scenery"}, "bad_request"),
-        ("source.add", {"kind": "scene"}, "bad_request"),
-        ("source.add", {"name": "new", "kind": "scene", "fps": "many"}, "bad_request"),
-        ("source.disable", {"name": "one"}, ""),
-        ("source.enable", {"name": "one"}, ""),
-        ("source.remove", {"name": "one"}, ""),
-        ("source.remove", {"name": "nobody"}, "not_found"),
-        ("source.enable", {"name": "nobody"}, "not_found"),
-        ("source.explode", {"name": "one"}, "unsupported"),
-    ],
-)
-async def test_a_verb_is_carried_out_or_says_what_was_wrong(
-    verb: str, args: dict[str, object], code: str
-) -> None:
-    async with asyncio.TaskGroup() as group:
-        it = Table(group)
-        it.table.add("one", SCENE)
-        reply = await carry_out(it.table, verb, args)
-        assert reply.code == code, reply.message
-        assert reply.message
-        await it.table.shut()
-
-
-async def test_a_refused_camera_does_not_show_its_password() -> None:
-    async with asyncio.TaskGroup() as group:
-        it = Table(group)
-        args = {"name": "x", "kind": "camera", "url": "rtsp://u:hush@h/1", "fps": -1, "pace": "x"}
-        reply = await carry_out(it.table, "source.add", args)
-        assert reply.code == "bad_request"
-        assert "hush" not in repr(reply)
         await it.table.shut()

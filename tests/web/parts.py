@@ -17,7 +17,7 @@ from edge.event import Outcome
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sources.upload import Uploads
-from edge.web.view import BoxStatus, Reply, Seeing, Sending
+from edge.web.view import BoxStatus, Reply, Seeing, Sender, Sending
 from tests.web.traffic_parts import MemoryBus
 
 NOW = datetime(2026, 5, 4, 9, 30, 0, tzinfo=UTC)
@@ -145,6 +145,7 @@ class FakeBox:
         self.readiness: tuple[bool, list[str]] = (True, [])
         self.liveness: tuple[bool, list[str]] = (True, [])
         self.commands: list[tuple[str, Mapping[str, Any]]] = []
+        self.senders: list[Sender] = []
         self.reply: Reply = {"status": "ok", "code": "", "message": "", "hint": "", "data": {}}
         self._newest: dict[str, Parcel] = {}
         self._new = asyncio.Condition()
@@ -195,9 +196,13 @@ class FakeBox:
     def alive(self) -> tuple[bool, list[str]]:
         return self.liveness
 
-    async def command(self, verb: str, args: Mapping[str, Any]) -> Reply:
+    async def command(self, verb: str, args: Mapping[str, Any], sender: Sender) -> Reply:
         self.commands.append((verb, args))
+        self.senders.append(sender)
         return self.reply
+
+    async def command_reply(self, command_id: str) -> Reply | None:
+        return self.reply if command_id == "known" else None
 
     async def work(self, outcome: Outcome = Outcome.DONE, reason: str = "") -> None:
         """Be the path: make of each upload the same drawing, and say how it ended."""

@@ -258,7 +258,7 @@ async def test_a_method_that_does_not_fit_is_405_and_says_which_do(site: Site) -
     for method, path, allowed in (
         ("DELETE", "/v1/images", {"POST"}),
         ("POST", "/healthz", {"GET", "HEAD"}),
-        ("GET", "/v1/commands/source.add", {"POST"}),
+        ("DELETE", "/v1/commands/source.add", {"GET", "HEAD", "POST"}),
         ("HEAD", "/v1/stream", {"GET"}),
     ):
         async with site.client.request(method, site.at(path)) as answer:

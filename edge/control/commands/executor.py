@@ -35,8 +35,8 @@ from edge.control.commands.envelope import (
     failure,
     read_object,
 )
-from edge.control.commands.ledger import Ledger
 from edge.control.commands.judge import Judge
+from edge.control.commands.ledger import Ledger
 from edge.control.commands.permissions import Caller
 from edge.control.commands.signed import is_signed, opened
 from edge.control.commands.table import Verb
@@ -276,7 +276,7 @@ class Executor:
             for say in run.listeners:
                 say(run.newest)
 
-        work = asyncio.ensure_future(self._call(run, tell))
+        work = asyncio.create_task(self._call(run, tell), name=f"effect {run.verb.name}")
         try:
             await asyncio.wait({work}, timeout=run.verb.limit)
         finally:

@@ -11,24 +11,27 @@ from edge.control.commands.table import VERBS, Verb
 _INTRODUCTION = """\
 # Commands of a running box
 
-Made by `edge config reference --verbs`; do not edit by hand. The same verbs, arguments and replies over HTTP
-(`POST /v1/commands/VERB` with the arguments as JSON), `edge ctl VERB`, and MQTT.
+Made by `edge config reference --verbs`; do not edit by hand. The same verbs, arguments and replies
+over HTTP (`POST /v1/commands/VERB` with the arguments as JSON), `edge ctl VERB`, and MQTT.
 
 ```
 edge ctl source.disable name=gate
 curl -d '{"name": "gate"}' http://127.0.0.1:8080/v1/commands/source.disable
 ```
 
-An envelope has `id`, `verb`, `args`, and may have `issued`, `expires`, `to`, `reply_to`. A command takes effect once: whatever comes again
-with its id gets the same reply, across restarts. One that expired is answered `expired`; one that the broker retained is refused. Replies have
-`status` (`accepted`, `progress`, `ok`, `error`, `expired`), `code`, `message`, `hint` and `data`.
+An envelope has `id`, `verb`, `args`, and may have `issued`, `expires`, `to`, `reply_to`. A command
+takes effect once: whatever comes again with its id gets the same reply, across restarts. One that
+expired is answered `expired`; one that the broker retained is refused. Replies have `status`
+(`accepted`, `progress`, `ok`, `error`, `expired`), `code`, `message`, `hint` and `data`.
 
-Classes: *read* changes nothing; *operate* pauses, tests, restarts; *change* changes what the box does; *privacy* how people are covered,
-which can only be raised from afar. `[control.local]`, `[control.http]` and `[control.mqtt]` say what is allowed which way. Every command is in
-the audit log, a hash chain in the spool: `edge ctl audit.recent`, `edge ctl audit.verify`.
+Classes: *read* changes nothing; *operate* pauses, tests, restarts; *change* changes what the box
+does; *privacy* how people are covered, which can only be raised from afar. `[control.local]`,
+`[control.http]` and `[control.mqtt]` say what is allowed which way. Every command is in the audit
+log, a hash chain in the spool: `edge ctl audit.recent`, `edge ctl audit.verify`.
 
-*Once* in the table: after a power cut in the middle such a command is not done again; its reply is then `internal`, unknown outcome. *Long*:
-it goes on after the answer `accepted`; ask `GET /v1/commands/ID`. *Group*: it may be sent to all boxes of a site.
+*Once* in the table: after a power cut in the middle such a command is not done again; its reply is
+then `internal`, unknown outcome. *Long*: it goes on after the answer `accepted`; ask `GET
+/v1/commands/ID`. *Group*: it may be sent to all boxes of a site.
 """
 
 
