@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli.main import main
+from tests.places import ROOT
 
 RULES = r"""
 [handlers.cameras]
@@ -134,3 +135,14 @@ def test_a_key_that_no_rule_can_look_at_fails(
 def test_an_empty_type_is_wrong_usage(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(file, "x", "--type", "") == 2
     assert "expected text" in capsys.readouterr().err
+
+
+def test_the_example_of_old_names_in_the_documentation_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "edge" / "bus" / "README.md").read_text()
+    example = next(part for part in page.split("```") if "[handlers.old-names]" in part)
+    file = written(tmp_path, example.removeprefix("toml"))
+    kind = "com.amazonaws.s3.ObjectCreated:CompleteMultipartUpload"
+    assert run(file, "a.jpg", "--type", kind, "--json") == 0
+    assert "dev.knative.source.rgwpubsub" in capsys.readouterr().out
