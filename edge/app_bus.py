@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edge.app_buckets import HANDLER, SET_ASIDE, SetAside
+from edge.app_jobs import after_jobs
 from edge.app_originals import Originals
 from edge.bus.broker import Broker
 from edge.bus.journal import Journal
@@ -109,7 +110,7 @@ class Bus:
         own: dict[str, Handler] = {
             "redact": redact,
             "log": LogEvents(kinds.LogConfig(kind="log")),
-            HANDLER: self._box.buckets.handler(),
+            HANDLER: after_jobs(self._box.buckets.handler(), self._box.uploads),
             SET_ASIDE: SetAside(),
             **self.originals.handlers(),
         }

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge.config.sources import BucketConfig
+from edge.contracts import Handler
 from edge.errors import PartFailed, Rejected
-from edge.parcel import ReadBack
+from edge.event import WireEvent
+from edge.parcel import Parcel, ReadBack
 from edge.sources.buckets.rule import BucketRule
 from edge.sources.upload import Uploads
 from edge.sources.upload_around import Around, Place
@@ -37,6 +39,32 @@ def jobs_of(box: Box) -> Jobs:
     )
     box.kept.notes.append(made.note)
     return made
+
+
+class AfterJobs:
+    """The handler of objects, but for originals of uploads: their jobs have events of their own.
+
+    The bucket tells of an original, too; without this each upload would be redacted twice.
+    """
+
+    sees_pictures = False
+
+    def __init__(self, handler: Handler, jobs: BucketJobs) -> None:
+        self.where = handler.where
+        self._handler, self._jobs = handler, jobs
+
+    async def __call__(self, event: WireEvent) -> WireEvent | Parcel | None:
+        """Hand an event on, unless a job does it."""
+        return None if await self._jobs.covers(event) else await self._handler(event)
+
+    async def close(self) -> None:
+        """Let go of the handler's connections."""
+        await self._handler.close()
+
+
+def after_jobs(handler: Handler, jobs: Jobs) -> Handler:
+    """Return the handler of objects for a box with these jobs."""
+    return AfterJobs(handler, jobs) if isinstance(jobs, BucketJobs) else handler
 
 
 class _Places:

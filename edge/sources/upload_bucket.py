@@ -27,13 +27,14 @@ from typing import Any, Final
 from edge.config.sources import JobsConfig
 from edge.contracts import JobStatus, Note, Picture, SourceStatus
 from edge.errors import PartFailed, Rejected, TryLater
-from edge.event import Event, Outcome
+from edge.event import Event, Outcome, WireEvent
 from edge.frame import ObjectRef
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel, ReadBack
+from edge.sources.buckets.records import object_of
 from edge.sources.upload import check_size, job_id_of
 from edge.sources.upload_around import Around, Place
-from edge.sources.upload_keys import content_type, object_key
+from edge.sources.upload_keys import content_type, job_of, object_key
 from edge.sources.upload_rows import (
     ARRIVING,
     DEAD,
@@ -45,13 +46,15 @@ from edge.sources.upload_rows import (
     key_reused,
     note,
 )
-from edge.sources.upload_way import event_of, status_of, way_of
+from edge.sources.upload_way import event_of, row_of, status_of, way_of
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the events of the jobs that are open."""
 RETRY_AFTER: Final = 2.0
+PATIENCE: Final = 20.0
+"""Seconds that a notification waits for its upload to be accepted."""
 STOP: Final = 5.0
 """Seconds that uploads on their way to the bucket have when the box stops."""
 BATCH: Final = 100
@@ -188,6 +191,25 @@ class BucketJobs:
     async def settle(self, event: Event[Picture], outcome: Outcome, reason: str = "") -> None:
         """Do nothing: the journal settles what was accepted."""
 
+    async def covers(self, event: WireEvent) -> bool:
+        """Tell whether a notification is about the original of a job, whose own event does it.
+
+        Of one that is on its way into the bucket that is known when it is there.
+        """
+        ref = object_of(event)
+        job_id = job_of(ref.key)
+        if event.source == self._source or not job_id:
+            return False
+        coming = self._coming.get(job_id)
+        if coming is not None:
+            await asyncio.wait([coming], timeout=PATIENCE)
+        row = await self._rows.get(job_id)
+        return (
+            row is not None
+            and row.state in (OPEN, DONE)
+            and (row.bucket, row.object, row.etag) == (ref.bucket, ref.key, ref.etag)
+        )
+
     def note(self, parcel: Parcel) -> Note | None:
         """Return what is written of jobs in the transaction that keeps a parcel."""
         return note(parcel, time.time()) if self._around.is_bucket(parcel.source) else None
@@ -293,29 +315,10 @@ class BucketJobs:
         return status_of(row)
 
     def _row(
-        self,
-        job_id: str,
-        key: str,
-        place: Place,
-        ref: ObjectRef,
-        written: datetime | None = None,
+        self, job_id: str, key: str, place: Place, ref: ObjectRef, written: datetime | None = None
     ) -> JobRow:
-        now = datetime.now(UTC)
-        return JobRow(
-            id=job_id,
-            idem=key,
-            at=now.timestamp(),
-            source=place.source,
-            bucket=ref.bucket,
-            object=ref.key,
-            etag=ref.etag,
-            version=ref.version,
-            size=ref.size or 0,
-            written=(written or now).isoformat(),
-            # a job that died and is sent again is another event to the journal
-            event=f"{job_id}-{int(now.timestamp() * 1000)}",
-            picture=self._around.picture(place.source, ref),
-        )
+        picture = self._around.picture(place.source, ref)
+        return row_of((job_id, key), place.source, ref, picture, written)
 
     # -- a job ends
 

@@ -12,6 +12,7 @@ from edge.sources.upload import safe_name
 FOLDER: Final = "uploads"
 USABLE: Final = re.compile(r"[A-Za-z0-9._-]*\.[A-Za-z0-9]+")
 """An ending that a name may be given."""
+_OURS: Final = re.compile(rf"{FOLDER}/([0-9a-f]{{32}})/[^/]+\Z")
 _KINDS: Final = {
     "JPEG": ("image/jpeg", ".jpg"),
     "PNG": ("image/png", ".png"),
@@ -43,6 +44,12 @@ def object_key(config: BucketConfig, job_id: str, name: str, body: bytes) -> str
         usable = (ending for ending in endings if USABLE.fullmatch(ending))
         name += own if own in endings else next(usable, endings[0])
     return f"{config.prefix}{FOLDER}/{job_id}/{name}"
+
+
+def job_of(key: str) -> str:
+    """Return the id of the job that an original is of, by its key; empty: it is none of ours."""
+    found = _OURS.search(key)
+    return "" if found is None else found[1]
 
 
 def _kind(body: bytes) -> tuple[str, str]:

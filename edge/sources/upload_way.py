@@ -10,6 +10,7 @@ from typing import Final
 
 from edge.contracts import JobStatus
 from edge.event import WireEvent
+from edge.frame import ObjectRef
 from edge.sources.buckets.records import read
 from edge.sources.upload_rows import DEAD, DONE, JobRow
 from edge.traffic import Passage, Trace
@@ -38,6 +39,37 @@ class Way:
     #: over: why no picture came of it
     reason: str = ""
     hint: str = ""
+
+
+def row_of(
+    ids: tuple[str, str], source: str, ref: ObjectRef, picture: str, written: datetime | None
+) -> JobRow:
+    """Return a job that begins now.
+
+    Args:
+        ids: its own, and the sender's Idempotency-Key.
+        source: whose bucket its original is in.
+        ref: its original.
+        picture: id of the event of its picture.
+        written: when the original was written; None: now.
+
+    """
+    now = datetime.now(UTC)
+    return JobRow(
+        id=ids[0],
+        idem=ids[1],
+        at=now.timestamp(),
+        source=source,
+        bucket=ref.bucket,
+        object=ref.key,
+        etag=ref.etag,
+        version=ref.version,
+        size=ref.size or 0,
+        written=(written or now).isoformat(),
+        # a job that died and is sent again is another event to the journal
+        event=f"{ids[0]}-{int(now.timestamp() * 1000)}",
+        picture=picture,
+    )
 
 
 def event_of(row: JobRow, source: str) -> WireEvent:

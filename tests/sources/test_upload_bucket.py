@@ -165,6 +165,39 @@ async def test_the_buckets_own_notification_is_the_same_picture_and_may_be_faste
         assert world.sink.got == [], "it was redacted twice"
 
 
+async def test_a_notification_of_a_jobs_original_is_left_to_the_job(world: World) -> None:
+    async with world.box(deliver=False) as life:
+        world.bucket.open.clear()
+        coming = asyncio.create_task(life.jobs.submit(JPEG, "a.jpg"), name="upload")
+        await until(lambda: world.bucket.puts == 1)
+        told = _notification(f"in/uploads/{await job_id_of(JPEG, '')}/a.jpg", JPEG)
+        covered = asyncio.create_task(life.jobs.covers(told), name="covers")
+        await asyncio.sleep(0.05)
+        assert not covered.done(), "whether the job will be accepted is not known yet"
+        world.bucket.open.set()
+        job = await coming
+        assert await covered
+        other = _notification(f"in/uploads/{job.id}/a.jpg", b"written over by hand")
+        assert not await life.jobs.covers(other)
+        assert not await life.jobs.covers(_notification("in/a.jpg", JPEG))
+        assert not await life.jobs.covers(_notification(f"in/uploads/{'0' * 32}/a.jpg", JPEG))
+
+
+async def test_a_notification_of_an_upload_that_was_refused_is_not_dropped(world: World) -> None:
+    async with world.box(deliver=False) as life:
+        world.bucket.open.clear()
+        world.bucket.shut = GONE  # it was written all the same, and the answer got lost
+        coming = asyncio.create_task(life.jobs.submit(JPEG, "a.jpg"), name="upload")
+        await until(lambda: world.bucket.puts == 1)
+        told = _notification(f"in/uploads/{await job_id_of(JPEG, '')}/a.jpg", JPEG)
+        covered = asyncio.create_task(life.jobs.covers(told), name="covers")
+        await asyncio.sleep(0.05)
+        world.bucket.open.set()
+        with pytest.raises(PartFailed):
+            await coming
+        assert not await covered
+
+
 async def test_an_original_that_is_gone_before_its_turn_is_told(world: World) -> None:
     world.sink.answer = None  # the handler says: it is done, and nothing came of it
     async with world.box() as life:
