@@ -14,6 +14,7 @@ from edge.config.bus import BusConfig, TriggerConfig
 from edge.config.control import ControlConfig
 from edge.config.detect import DetectConfig, ModelsConfig
 from edge.config.handlers import HandlerConfig
+from edge.config.mqtt import MqttConfig, UpstreamConfig
 from edge.config.privacy import PrivacyConfig
 from edge.config.section import Section, key
 from edge.config.sources import JobsConfig, SourceConfig
@@ -78,6 +79,10 @@ class Config(Section):
     )
     web: WebConfig = WebConfig()
     control: ControlConfig = ControlConfig()
+    mqtt: MqttConfig | None = Field(
+        default=None, description="The broker; left out: the box tells nobody."
+    )
+    upstream: UpstreamConfig = UpstreamConfig()
     jobs: JobsConfig = JobsConfig()
 
 
