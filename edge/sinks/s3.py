@@ -346,7 +346,8 @@ def _metadata(parcel: Parcel, digest: str) -> dict[str, Any]:
     for name, value in said.items():
         # with its beginning, or minio would take a name such as content-type for the header itself
         header, encoded = f"{_META}{name.lower()}", quote(value, errors="replace")
-        left -= len(header) + len(encoded)
-        if left >= 0 and name.lower() not in RESERVED_METADATA:
+        size = len(header) + len(encoded)
+        if size <= left and name.lower() not in RESERVED_METADATA:
             own[header] = encoded
+            left -= size
     return own

@@ -60,7 +60,7 @@ class OddS3:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_PUT = do_HEAD = handle_any  # noqa: N815 (names of the base class)
+            do_GET = do_PUT = do_HEAD = do_DELETE = handle_any  # noqa: N815 (names of the base class)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ from tests.parts import make_parcel
 from tests.sinks.conftest import fill
 
 
-def folder(path: Path) -> FolderStore:
-    return FolderStore(FolderStoreConfig(kind="folder", path=str(path)))
+def folder(path: Path, **other: Any) -> FolderStore:
+    return FolderStore(FolderStoreConfig(kind="folder", path=str(path), **other))
 
 
 def open_files() -> int:
@@ -155,3 +156,53 @@ async def test_a_file_that_is_far_too_large_is_not_read_whole(tmp_path: Path) ->
     with pytest.raises(Rejected) as refused:
         await store.get(f"{MOST_READ_BYTES + 1}.jpg")
     assert refused.value.reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    "message", ["", "no JSON", "[1]", "{}", '{"time": 5}', '{"time": "yesterday"}']
+)
+async def test_a_picture_whose_message_cannot_be_read_gives_way(
+    tmp_path: Path, message: str
+) -> None:
+    store = folder(tmp_path, overwrite=True)
+    await store.open()
+    await store.put(make_parcel(key="a/1.jpg", body=b"first"))
+    (tmp_path / "a" / "1.json").write_text(message)
+    await store.put(make_parcel(key="a/1.jpg", body=b"second"))
+    assert await store.get("a/1.jpg") == b"second"
+
+
+async def test_what_others_put_in_the_place_of_a_message_is_neither_read_nor_waited_for(
+    tmp_path: Path,
+) -> None:
+    store = folder(tmp_path, overwrite=True)
+    await store.open()
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "1.json")
+    (tmp_path / "a" / "2.json").symlink_to("/dev/zero")
+    for key in ("a/1.jpg", "a/2.jpg"):
+        await store.put(make_parcel(key=key))
+        assert (tmp_path / key).with_suffix(".json").read_text().startswith("{")
+    assert names(tmp_path) == ["1.jpg", "1.json", "2.jpg", "2.json"]
+
+
+async def test_a_name_as_long_as_a_disk_takes_is_written(tmp_path: Path) -> None:
+    store = folder(tmp_path)
+    await store.open()
+    for key in ("a/" + "x" * 250 + ".jpg", "b/x." + "y" * 250):
+        await store.put(make_parcel(key=key))
+        assert await store.get(key) == make_parcel(key=key).body
+        await store.remove(key)
+    assert names(tmp_path) == []
+
+
+async def test_a_link_among_the_results_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    store = folder(tmp_path / "out", results="results/")
+    await store.open()
+    (tmp_path / "out" / "results").symlink_to(outside)
+    for work in (store.put(make_parcel()), store.remove(make_parcel().key)):
+        with pytest.raises(Rejected, match="out of the folder"):
+            await work
+    assert names(outside) == []
