@@ -14,16 +14,17 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.errors import PartFailed
+from edge.errors import PartFailed, TryLater
 from edge.sources.buckets.link import BucketLink
 from edge.sources.buckets.records import read
 from edge.sources.buckets.rgw_pull import PAGE, Pulled, RgwPull, page_of
 from edge.sources.buckets.sigv import Keys
 from tests.places import shared
-from tests.servers.minio_listen import until
+from tests.servers.minio_listen import minio, until
 from tests.servers.rgw_pubsub import RgwPubsub, pubsub
+from tests.sources.buckets.life import Journal, Open, Shelf, journal, opened
 
-__all__ = ["pubsub"]
+__all__ = ["journal", "minio", "opened", "pubsub"]
 
 KEYS = Keys(access_key="a", secret_key="b")
 
@@ -292,6 +293,26 @@ async def test_acknowledgements_that_never_succeed_make_no_storm(odd: Odd) -> No
     await asyncio.sleep(1.5)
     assert 2 <= odd.gets <= 6
     await puller.stop()
+
+
+async def test_an_event_that_nobody_can_read_is_a_dead_letter_before_it_is_acknowledged(
+    odd: Odd, opened: Open, journal: Journal
+) -> None:
+    whole = json.loads(page("1", "2"))
+    del whole["events"][0]["info"]
+    odd.pages = [json.dumps(whole).encode()]
+    journal.refuses = TryLater("full", reason="journal_full", after=0.1)
+    settings = {"endpoint": odd.endpoint, "via": "pull", "subscription": "s", "sweep_every": "0s"}
+    life = opened(Shelf(), **settings)
+    await until(lambda: life.source.status().state == "waiting")
+    await asyncio.sleep(0.3)
+    assert odd.acks == []
+    journal.refuses = None
+    await until(lambda: sorted(odd.acks) == ["1", "2"])
+    assert journal.keys == ["2.jpg"]
+    (aside,) = journal.unreadable
+    assert b'"id": "1"' in (aside.data or b"")
+    assert life.count("unreadable") == 1
 
 
 async def test_a_marker_that_stays_ends_the_round(odd: Odd) -> None:
