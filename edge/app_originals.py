@@ -47,7 +47,8 @@ class Originals:
 
     def __init__(self, box: Box) -> None:
         self._box = box
-        self.derived = Derived(box.spool, box.kept, self._erasable)
+        parallel = box.config.outbox.parallel
+        self.derived = Derived(box.spool, box.kept, self._erasable, parallel=parallel)
         self._after = AfterStored(box.metrics, door_of=self._door_of)
 
     def handlers(self) -> dict[str, AfterStored | Erase]:

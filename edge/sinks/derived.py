@@ -70,6 +70,7 @@ class Derived:
         database: the outbox's, with ``derived_sql.SCHEMA`` among its scripts.
         keeper: the outbox.
         original_of: what a parcel was made of, if its source erases; else None.
+        parallel: so many of one source may be on their way to the store at once: the oldest.
         clock: seconds since the epoch.
 
     """
@@ -80,10 +81,11 @@ class Derived:
         keeper: Keeper,
         original_of: Callable[[Parcel], Original | None],
         *,
+        parallel: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._keeper, self._original_of = database, keeper, original_of
-        self._clock = clock
+        self._parallel, self._clock = parallel, clock
         #: pictures that were fetched and are not kept yet, and since when the last one is
         self._in_hand: Counter[tuple[str, str]] = Counter()
         self._since: dict[tuple[str, str], float] = {}
@@ -199,10 +201,8 @@ class Derived:
 
         def work(connection: sqlite3.Connection) -> list[Made] | TryLater:
             mine = [one for one in made if not _needed(connection, original, one, ids)]
-            waits = [
-                connection.execute(sql.WAITS, (m.output, m.parcel_id)).fetchone() for m in mine
-            ]
-            if any(row is not None and row[1] for row in waits):
+            waits = [_waits(connection, one, self._parallel) for one in mine]
+            if any(row is not None and row[1] < self._parallel for row in waits):
                 return TryLater(
                     f"a picture of {original.key!r} is next to go to the store",
                     hint="it is removed once it is there; is the store shut?",
@@ -265,6 +265,14 @@ def _values(original: Original, parcel: Parcel) -> dict[str, Any]:
 def _needed(connection: sqlite3.Connection, original: Original, one: Made, ids: str) -> bool:
     facts = (original.place, original.bucket, one.key, one.parcel_id, one.output, ids)
     return bool(connection.execute(sql.NEEDED, facts).fetchone()[0])
+
+
+def _waits(connection: sqlite3.Connection, one: Made, parallel: int) -> tuple[int, int] | None:
+    """Return its place in the outbox, and how many of its source are older (at most so many)."""
+    row: tuple[int, int] | None = connection.execute(
+        sql.WAITS, (parallel, one.output, one.parcel_id)
+    ).fetchone()
+    return row
 
 
 def _take_out(connection: sqlite3.Connection, one: Made, waits: tuple[int, int] | None) -> None:

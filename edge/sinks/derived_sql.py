@@ -58,9 +58,14 @@ NEEDED = """
         AND output = ? AND erased = '' AND n NOT IN (SELECT value FROM json_each(?))
     )
 """
+# With it, how many of its source are older, of so many at most.
 WAITS = """
-    SELECT seq, seq = (SELECT min(seq) FROM parcel AS first WHERE first.source = parcel.source)
-    FROM parcel WHERE key = ? AND id = ?
+    SELECT seq, (
+        SELECT count(*) FROM (
+            SELECT 1 FROM parcel AS older
+            WHERE older.source = parcel.source AND older.seq < parcel.seq LIMIT ?
+        )
+    ) FROM parcel WHERE key = ? AND id = ?
 """
 TAKE_OUT = "DELETE FROM parcel WHERE seq = ? RETURNING bytes"
 TAKE_DEAD = "DELETE FROM dead WHERE event_id = ? AND id = ? RETURNING bytes"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Final, TypedDict
 
 from minio import Minio
@@ -29,7 +30,10 @@ _PERMISSIONS: Final = {
     "tag": "s3:GetObjectTagging and s3:PutObjectTagging",
 }
 _Work = Callable[[Minio, ObjectRef, str], str]
-"""Changes an object that was just seen as it is, and last changed then; says what it did."""
+"""Changes an object that was just seen as it is; the text is what ``_modified`` says of it. Returns
+what it did."""
+_RGW: Final = "x-rgw-object-type"
+"""A header that only Ceph's gateway sends."""
 
 
 class Originals:
@@ -114,7 +118,7 @@ class Originals:
         etag = bare(headers.get("etag", ""))
         if not ref.etag or etag != bare(ref.etag):
             return "replaced"
-        modified = headers.get("last-modified", "")
+        modified = _modified(headers)
 
         def change(s3: Minio, bucket: str) -> str:
             return work(s3, replace(ref, bucket=bucket, etag=etag), modified)
@@ -140,6 +144,20 @@ def _headers(s3: Minio, bucket: str, ref: ObjectRef) -> Mapping[str, str]:
     )
     with answer:
         return answer.headers
+
+
+def _modified(headers: Mapping[str, str]) -> str:
+    """Return when an object was changed, as Ceph's gateway can compare it; empty: it is another's.
+
+    RGW 16.2 ignores ``If-Match`` on a deletion and takes no HTTP date there, but ISO 8601 (seen).
+    """
+    if _RGW not in headers:
+        return ""
+    try:
+        when = parsedate_to_datetime(headers.get("last-modified", ""))
+    except ValueError:
+        return ""
+    return f"{when:%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def _delete(s3: Minio, ref: ObjectRef, modified: str) -> str:
