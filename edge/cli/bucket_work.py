@@ -84,6 +84,8 @@ async def set_up(wanted: Wanted, config: Config, server: Server | None) -> Repor
         if isinstance(config.store, S3StoreConfig):
             notes.found.append(await _ensure_store(config.store, server, dry=wanted.dry))
         notes.found += _overlap(wanted, config)
+        if kind == "rgw" and notes.found[0].state == "fail":
+            return _report(wanted, notes)
         notes.what = "notification"
         if kind != "rgw":
             _say_what_to_do(notes, wanted, kind)

@@ -291,6 +291,19 @@ def test_a_notification_that_keeps_pictures_back_is_named(desk: Desk, target: Pu
     assert desk.states("check")[0] == 0
 
 
+def test_a_hook_that_turns_the_gateway_away_is_named(desk: Desk, target: PushTarget) -> None:
+    desk.say("setup", "--url", target.url)
+    target.token = "T0ken of the running box"
+    code, found = desk.states("check")
+    assert code == 1
+    assert found["hook"] == [("fail", f"{target.url}/hooks/s3 answers 401, expected 200")]
+    with push_target("T0ken of today") as other:
+        desk.say("setup", "--url", other.url)
+        assert desk.states("check")[0] == 1
+    code, found = desk.states("check", "--url", target.url)
+    assert f"expected {target.url}" in found["topic"][0][1]
+
+
 def test_removals_are_notified_only_on_request_and_with_a_warning(
     desk: Desk, target: PushTarget
 ) -> None:

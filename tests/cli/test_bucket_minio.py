@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,28 @@ def test_a_notification_that_is_wrong_is_named(
     code, said = desk.say("check", "--probe")
     assert (code, last(said)[0]) == (1, "note"), "a probe would tell no more"
     assert desk.minio.writes == []
+
+
+@pytest.mark.parametrize(("apart", "state"), [(300, "warn"), (4000, "fail"), (-4000, "fail")])
+def test_a_clock_that_is_off_is_named(desk: Desk, apart: int, state: str) -> None:
+    desk.minio.queues.append((ARN, CREATED))
+    desk.minio.date = format_datetime(datetime.now(UTC) + timedelta(seconds=apart), usegmt=True)
+    _, said = desk.say("check")
+    (clock,) = [one for one in said["findings"] if one["what"] == "clock"]
+    assert clock["state"] == state
+    assert "NTP" in clock["hint"]
+
+
+def test_a_key_that_lists_and_does_not_read_is_named(desk: Desk) -> None:
+    desk.minio.queues.append((ARN, CREATED))
+    desk.minio.keys.add("in ü/a.jpg")
+    assert desk.say("check")[0] == 0
+    desk.minio.readable = False
+    code, said = desk.say("check")
+    assert code == 1
+    (key,) = [one for one in said["findings"] if one["what"] == "key"]
+    assert "not read" in key["text"]
+    assert "s3:GetObject" in key["hint"]
 
 
 def test_a_missing_bucket_is_not_made_at_a_minio(desk: Desk) -> None:

@@ -30,6 +30,9 @@ class MinioBucket:
         #: ARN and inner XML of each notification
         self.queues: list[tuple[str, str]] = []
         self.server = "MinIO"
+        #: of every answer; empty: the right one
+        self.date = ""
+        self.readable = True
         self.writes: list[tuple[str, str]] = []
         self._listeners: list[asyncio.Queue[bytes]] = []
 
@@ -67,6 +70,8 @@ class MinioBucket:
                 listener.put_nowait(event(key))
         elif request.method == "DELETE":
             self.keys.discard(key)
+        elif not self.readable:
+            return self._say(403)
         return self._say(200 if request.method != "HEAD" or key in self.keys else 404)
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
@@ -88,7 +93,9 @@ class MinioBucket:
         return web.Response(status=status, text=body, headers=self._headers("application/xml"))
 
     def _headers(self, kind: str) -> dict[str, str]:
-        return {"Server": self.server, "Content-Type": kind, "X-Amz-Request-Id": "18A1B2C3D4E5F607"}
+        date = {"Date": self.date} if self.date else {}
+        number = "18A1B2C3D4E5F607"
+        return {"Server": self.server, "Content-Type": kind, "X-Amz-Request-Id": number, **date}
 
 
 @contextmanager
