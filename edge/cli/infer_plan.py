@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import click
-from pydantic import ValidationError
 
-from edge.config import load_checks_buckets
-from edge.config.load import config_file, examine
+from edge.config.load import ConfigError, config_file, examine, loads
 from edge.config.root import Config
 from edge.config.sources import BucketConfig
 from edge.config.store import FolderStoreConfig
@@ -188,23 +187,23 @@ def _by_environment(asked: Asked, endpoint: str, environ: Mapping[str, str]) -> 
             "--endpoint needs EDGE_ACCESS_KEY and EDGE_SECRET_KEY (or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY) in the environment"
         )
+    text = (
+        '[store]\nkind = "folder"\npath = "unused"\n[sources.infer]\nkind = "bucket"\n'
+        f"endpoint = {_quoted(endpoint.rstrip('/'))}\nbucket = {_quoted(asked.bucket or '')}\n"
+        f"region = {_quoted(asked.region or environ.get('AWS_REGION') or 'us-east-1')}\n"
+        'access_key = "${secret:access}"\nsecret_key = "${secret:secret}"\n'
+    )
+    secrets = {"EDGE_SECRET_ACCESS": access, "EDGE_SECRET_SECRET": secret, "HOME": "/"}
     try:
-        config = BucketConfig.model_validate(
-            {
-                "kind": "bucket",
-                "endpoint": endpoint.rstrip("/"),
-                "bucket": asked.bucket,
-                "access_key": access,
-                "secret_key": secret,
-                "region": asked.region or environ.get("AWS_REGION") or "us-east-1",
-            }
-        )
-        faults = [
-            f"{fault.location[-1]}: {fault.message}"
-            for fault in load_checks_buckets.faults({"infer": config}, None)
-        ]
-    except ValidationError as error:
-        faults = [f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()]
-    if faults:
-        raise click.UsageError("; ".join(faults))
-    return config
+        source = loads(text, "--endpoint", environ=secrets).sources["infer"]
+    except ConfigError as error:
+        faults = "; ".join(f"{fault.location[-1]}: {fault.message}" for fault in error.faults)
+        raise click.UsageError(faults) from error
+    if not isinstance(source, BucketConfig):
+        raise TypeError(f"expected a bucket: {source.kind}")
+    return source
+
+
+def _quoted(text: str) -> str:
+    """Return a text as TOML writes it."""
+    return json.dumps(text, ensure_ascii=False)

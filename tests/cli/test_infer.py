@@ -213,6 +213,18 @@ def test_an_object_is_looked_at_with_the_keys_of_the_configuration(
     assert bucket in line["error"]["message"]
 
 
+@pytest.mark.parametrize("endpoint", ["h:9000", "ftp://h", "http://u:p@h", "", "http://h/x"])
+def test_what_is_no_address_of_a_server_is_told(
+    infer: Infer, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_ACCESS_KEY", "a")
+    monkeypatch.setenv("EDGE_SECRET_KEY", 's3cr3t\\"${secret:x}')
+    code, lines = infer("--bucket", "yard", "--key", "a.jpg", "--endpoint", endpoint)
+    assert (code, lines) == (2, [])
+    assert "http://host:port" in infer.errors
+    assert "s3cr3t" not in infer.errors
+
+
 def test_an_object_is_looked_at_with_the_keys_of_the_environment(
     infer: Infer, rgw: Rgw, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
