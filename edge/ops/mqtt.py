@@ -136,17 +136,19 @@ class MqttLink:
     async def _keep(self) -> None:
         backoff = Backoff(self._settings.first_wait, self._settings.longest_wait)
         while not self._closing.is_set():
-            began = time.monotonic()
+            began, welcomes = time.monotonic(), self._counts["connects"]
             self._to("connecting")
             try:
                 await self._once()
             except PartFailed as error:
                 if self._closing.is_set():
                     return
-                if time.monotonic() - began > HELD:
+                held = time.monotonic() - began > HELD
+                if held:
                     backoff.reset()
+                welcomed = self._counts["connects"] > welcomes
                 again = self._manners.learn(error)
-                self._lose(error)
+                self._lose(self._manners.suspect(error, brief=welcomed and not held))
                 if not again:
                     await self._pause(backoff.next())
 
@@ -163,7 +165,6 @@ class MqttLink:
     async def _once(self) -> None:
         connection = await self._opened()
         try:
-            self._rise(connection)
             await connection.watch()
         finally:
             self._connection = None
@@ -198,9 +199,11 @@ class MqttLink:
             return welcomed
         finally:
             if connection:
+                self._connection = None
                 connection.drop(faults.cut(settings.where))
 
-    def _rise(self, connection: Connection) -> None:
+    def welcomed(self, connection: Connection) -> None:
+        # at once: what the broker kept for this session may come in the same breath
         self._connection, self._limits = connection, connection.limits
         self._counts["connects"] += 1
         self._manners.fresh = False
@@ -208,7 +211,7 @@ class MqttLink:
         self._to("up")
         for subscription in self._subscriptions.values():
             if connection.limits.session_present:
-                subscription.forget()
+                subscription.forget(connection.number)
         self._told_up(connection.limits)
         for topic in self._subscriptions:
             connection.subscribe(topic)
@@ -253,8 +256,9 @@ class MqttLink:
 
         """
         connection = self._connection
-        if connection is None:
-            raise faults.not_up(self._settings.where, self._error)
+        if connection is None or connection.ended.done():
+            last = connection.ended.result() if connection else self._error
+            raise faults.not_up(self._settings.where, last)
         if connection.full(qos):
             raise TryLater(f"{self._settings.where}: the window is full", reason="window_full")
         future = connection.publish(topic, payload, qos, properties, retain=retain)

@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.errors import EdgeError, PartFailed
 from edge.ops import mqtt_faults as faults
 from edge.ops.mqtt_driver import Driver
-from edge.ops.mqtt_paho import granted, of_message, options, pack, packet_size
+from edge.ops.mqtt_paho import granted, granted_3, of_message, options, pack, packet_size
 from edge.ops.mqtt_types import (
     NO_PROPERTIES,
     Limits,
@@ -41,8 +41,9 @@ _SMOOTH: Final = 0.125
 
 
 class Listener(Protocol):
-    """Who is told what comes. None of these may raise or wait."""
+    """Who is told what comes, as soon as it comes. None of these may raise or wait."""
 
+    def welcomed(self, connection: Connection) -> None: ...
     def heard(self, message: Message) -> None: ...
     def subscribed(self, topic: str, error: PartFailed | None) -> None: ...
     def freed(self) -> None: ...
@@ -107,8 +108,7 @@ class Connection:
         await self._driver.hello(login, will, fresh=fresh)
         await asyncio.wait((self._welcome, self.ended), return_when=asyncio.FIRST_COMPLETED)
         if self._welcome.done():
-            self.limits = self._welcome.result()
-            return self.limits
+            return self._welcome.result()
         raise self.ended.result()
 
     def disconnect(self) -> None:
@@ -146,8 +146,12 @@ class Connection:
         return len(self._acks)
 
     def full(self, qos: int) -> bool:
-        """Tell whether it takes no message of that quality now."""
-        return (qos > 0 and len(self._acks) >= self.limits.window) or self._wire.full
+        """Tell whether it takes no message of that quality now; none at all once it has ended."""
+        return (
+            self.ended.done()
+            or (qos > 0 and len(self._acks) >= self.limits.window)
+            or self._wire.full
+        )
 
     @property
     def last_ack(self) -> datetime | None:
@@ -174,21 +178,19 @@ class Connection:
             PartFailed: it has ended.
 
         """
+        faults.check_topic(topic)
         packed = pack(properties) if self.version == "5" and properties != NO_PROPERTIES else None
         self._check_size(topic, payload, packed.pack() if packed else b"\0")
         if self.limits.max_qos == 0:
             qos = 0
         future: asyncio.Future[None] = self._loop.create_future()
-        try:
-            info = self._client.publish(
-                topic,
-                payload,
-                qos,
-                retain and self.limits.retain,
-                packed,  # type: ignore[arg-type]  # paho only packs it
-            )
-        except ValueError as error:
-            raise faults.bad_topic(topic) from error
+        info = self._client.publish(
+            topic,
+            payload,
+            qos,
+            retain and self.limits.retain,
+            packed,  # type: ignore[arg-type]  # paho only packs it
+        )
         if info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN or self.ended.done():
             raise faults.cut(self._settings.where)
         if qos == 0:
@@ -239,20 +241,14 @@ class Connection:
             return
         if code.is_failure:
             self._drops = faults.refusal(self._settings.where, code.value, _words(properties))
-        elif self.version == "5":
-            self._welcome.set_result(
-                granted(properties, self._settings, present=flags.session_present)
-            )
+            return
+        present = flags.session_present
+        if self.version == "5":
+            self.limits = granted(properties, self._settings, present=present)
         else:
-            self._welcome.set_result(
-                Limits(
-                    version="3.1.1",
-                    session_present=flags.session_present,
-                    window=self._settings.window,
-                    max_packet=self._settings.max_packet,
-                    keepalive=self._settings.keepalive,
-                )
-            )
+            self.limits = granted_3(self._settings, present=present)
+        self._welcome.set_result(self.limits)
+        self._listener.welcomed(self)
 
     def _on_disconnect(
         self,
@@ -286,7 +282,6 @@ class Connection:
         acks, self._acks = self._acks, {}
         for future, _, _ in acks.values():
             _fail(future, PartFailed(str(error), hint=error.hint, reason=error.reason))
-        self._listener.freed()
 
     def _on_publish(
         self, _client: object, _data: object, mid: int, code: ReasonCode, properties: PahoProperties

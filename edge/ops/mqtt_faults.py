@@ -161,6 +161,16 @@ def cut(where: str, why: str = "") -> PartFailed:
     )
 
 
+def thrown_out(error: PartFailed, times: int) -> PartFailed:
+    """Say that the broker hangs up soon after each welcome, and says nothing (mosquitto 2.0.11)."""
+    return PartFailed(
+        f"{error}, soon after its welcome, for the {times}. time",
+        hint="do two boxes share one client_id? Or does the broker throw the box out for what it "
+        "sends (too large, or not allowed)?",
+        reason="thrown_out",
+    )
+
+
 def cut_early(where: str, *, tls: bool) -> PartFailed:
     """Say that the connection ended before the broker's welcome."""
     hint = "does it speak MQTT there?" if tls else "does this port want TLS (mqtts:// or wss://)?"
@@ -249,6 +259,22 @@ def too_large(where: str, topic: str, size: int, limit: int) -> Rejected:
         hint="raise the broker's limit, or send less at once",
         reason="too_large",
     )
+
+
+def check_topic(topic: str) -> None:
+    """See to it that a topic can be published to.
+
+    Raises:
+        Rejected: ``bad_topic``.
+
+    """
+    sound = 0 < len(topic) <= 65_535 and not any(mark in topic for mark in "+#\0")
+    try:
+        sound = sound and len(topic.encode()) <= 65_535
+    except UnicodeEncodeError:
+        sound = False
+    if not sound:
+        raise bad_topic(topic)
 
 
 def bad_topic(topic: str) -> Rejected:

@@ -7,11 +7,14 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from edge.errors import PartFailed
+from edge.ops.mqtt_faults import thrown_out
 from edge.ops.mqtt_types import Version, Will
 
 AGAIN_5: Final = 3600.0
 """Seconds after which a broker that refused MQTT 5 is asked for it again, when it has to be asked
 anyway: it may be a newer one."""
+CUTS: Final = 3
+"""Brief connections in a row, after which it is no accident that the broker hangs up."""
 
 
 class Manners:
@@ -27,6 +30,7 @@ class Manners:
         self._version: Version = "3.1.1" if version == "3.1.1" else "5"
         self._fell_back = 0.0
         self._will_faults: set[str] = set()
+        self._cuts = 0
         #: the broker's session is to be thrown away
         self.fresh = False
 
@@ -53,6 +57,17 @@ class Manners:
                 # the session would bring the same again, for ever
                 self.fresh = True
         return False
+
+    def suspect(self, error: PartFailed, *, brief: bool) -> PartFailed:
+        """Say what is behind an end without a word, when it comes again and again.
+
+        Args:
+            error: why the connection ended.
+            brief: it ended soon after its welcome.
+
+        """
+        self._cuts = self._cuts + 1 if brief and error.reason == "cut" else 0
+        return thrown_out(error, self._cuts) if self._cuts >= CUTS else error
 
     def fit(self, will: Will | None) -> Will | None:
         """Return the will in a form that the broker takes."""

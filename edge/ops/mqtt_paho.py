@@ -102,6 +102,17 @@ def granted(properties: PahoProperties | None, settings: MqttSettings, *, presen
     )
 
 
+def granted_3(settings: MqttSettings, *, present: bool) -> Limits:
+    """Return what goes without saying in MQTT 3.1.1."""
+    return Limits(
+        version="3.1.1",
+        session_present=present,
+        window=settings.window,
+        max_packet=settings.max_packet,
+        keepalive=settings.keepalive,
+    )
+
+
 def options(*, present: bool) -> SubscribeOptions:
     """Return how to subscribe: what the broker keeps is not sent again to a resumed session."""
     return SubscribeOptions(

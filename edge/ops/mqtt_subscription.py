@@ -72,9 +72,13 @@ class Subscription:
         self._bell.set()
         return True
 
-    def forget(self) -> None:
-        """Drop what waits and will be sent again, because the broker has kept the session."""
-        self._waiting = deque(message for message in self._waiting if not message.qos)
+    def forget(self, connection: int) -> None:
+        """Drop what came by earlier connections and will come again: the broker has the session."""
+        self._waiting = deque(
+            message
+            for message in self._waiting
+            if not message.qos or message.connection == connection
+        )
         self._bytes = sum(len(message.payload) for message in self._waiting)
 
     async def work(self, ack: Callable[[Message], None]) -> None:
