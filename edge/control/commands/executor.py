@@ -65,6 +65,19 @@ class _Run:
     listeners: list[Say] = field(default_factory=list)
     newest: Reply | None = None
     task: asyncio.Task[Reply] | None = None
+    #: the last reply, for those that come with the same id meanwhile
+    answer: asyncio.Future[Reply] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def end(self, reply: Reply | None) -> None:
+        """Answer those that wait for the last reply; None: there will be none."""
+        if self.answer.done():
+            return
+        if reply is None:
+            self.answer.cancel()
+        else:
+            self.answer.set_result(reply)
 
 
 class Executor:
@@ -183,8 +196,13 @@ class Executor:
             known = await self._begun(run)
         except (Failed, TryLater, PartFailed) as error:
             known = failure(_failed(error), command, self._clock())
+        except asyncio.CancelledError:
+            run.end(None)
+            raise
         finally:
             self._runs.pop(command.id, None)
+        if known is not None:
+            run.end(known)
         return known
 
     async def _joined(
@@ -195,10 +213,9 @@ class Executor:
             return failure(_reused(), command, self._clock())
         if say is not None:
             before.listeners.append(say)
-        if before.task is not None:
-            done, _ = await asyncio.wait({before.task}, timeout=wait)
-            if done:
-                return replace(before.task.result(), repeated=True)
+        done, _ = await asyncio.wait({before.answer}, timeout=wait)
+        if done and not before.answer.cancelled():
+            return replace(before.answer.result(), repeated=True)
         return replace(before.newest or self._reply(before, status="accepted"), repeated=True)
 
     async def _begun(self, run: _Run) -> Reply | None:
@@ -244,6 +261,7 @@ class Executor:
         task = asyncio.create_task(self._work(run), name=f"command {run.verb.name}")
         self._runs[identity], run.task = run, task
         task.add_done_callback(lambda _: self._runs.pop(identity, None))
+        task.add_done_callback(lambda task: run.end(None if task.cancelled() else task.result()))
         if say is not None:
             run.listeners.append(say)
         done, _ = await asyncio.wait({task}, timeout=wait)
