@@ -115,7 +115,7 @@ class _Places:
         )
         raise Rejected(
             f"no source reads {key[:200]!r} of bucket {bucket[:200]}",
-            hint=f"this box reads {known}",
+            hint=f"this box reads {known or 'no bucket now'}",
             reason="unknown_bucket",
         )
 
