@@ -94,6 +94,10 @@ class Buckets:
         if source is not None:
             source.forget(ref)
 
+    def reads(self, name: str) -> bool:
+        """Tell whether a source is a bucket: its pictures have no order among them."""
+        return isinstance(self._box.sources.configs.get(name), BucketConfig)
+
     def name_of(self, ref: ObjectRef) -> str | None:
         """Return the source that an object belongs to; None: none has it."""
         found = self._of(ref)

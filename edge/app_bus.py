@@ -125,6 +125,7 @@ class Bus:
         # only now: what the store has before the triggers are set, nobody would learn
         self._box.forwarder.also.append(self.originals.stored)
         self._box.forwarder.stored.append(self.originals.tell)
+        self._box.forwarder.unordered = self._box.buckets.reads
 
     async def sources_changed(self, sources: Mapping[str, SourceConfig]) -> None:
         """Set the triggers that the box needs for its sources."""

@@ -1,4 +1,4 @@
-"""Forwarder: carries parcels from the outbox to the store, in order for each source.
+"""Forwarder: carries parcels from the outbox to the store, in order for each source that has one.
 
 A door that is shut holds everything and nothing is counted against a parcel; the supervisor reopens
 it. A parcel that the store refuses for itself is set aside with the reason, and the rest goes on.
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from edge.config.store import OutboxConfig
@@ -48,6 +48,8 @@ class Forwarder:
     Attributes:
         also: asked about each parcel that the store has: what comes of it goes into the transaction
             in which the parcel passes. Asked again where that has to be tried again.
+        unordered: tells of a source's name whether its pictures have no order to keep: then as many
+            of them as ``parallel`` says are under way at once.
 
     """
 
@@ -64,6 +66,7 @@ class Forwarder:
         self._parallel = config.parallel
         self.stored = [] if stored is None else [stored]
         self.also: list[Callable[[Waiting], Note | None]] = []
+        self.unordered: Callable[[str], bool] = lambda _: False
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._door = _Door(metrics)
 
@@ -185,8 +188,34 @@ class Forwarder:
         for _ in range(IN_A_ROW):
             if following is None:
                 return
-            following = await self._carry_one(following)
+            if following is not waiting and self.unordered(following.parcel.source):
+                # the first one went alone: a store that is shut is not tried with several
+                following = await self._carry_several(following.parcel.source)
+            else:
+                following = await self._carry_one(following)
             self._door.moved.set()
+
+    async def _carry_several(self, source: str) -> Waiting | None:
+        """Deliver the oldest of a source side by side; return one that still waits, or None.
+
+        Raises:
+            PartFailed, Fatal: of one of them, when all have ended.
+
+        """
+        several = _apart(await self._outbox.oldest(source, self._parallel))
+        tasks = [
+            asyncio.create_task(self._carry_one(one), name=f"deliver {source} {one.seq}")
+            for one in several
+        ]
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        except asyncio.CancelledError:
+            await asyncio.gather(*tasks, return_exceptions=True)  # gather has cancelled them
+            raise
+        errors = [error for task in tasks if (error := task.exception())]
+        if errors:
+            raise min(errors, key=lambda error: isinstance(error, PartFailed))
+        return next(iter(await self._outbox.oldest(source, 1)), None)
 
     async def _carry_one(self, waiting: Waiting) -> Waiting | None:
         finished = False
@@ -246,6 +275,11 @@ class Forwarder:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _apart(several: Sequence[Waiting]) -> list[Waiting]:
+    """Return those with a name of their own: of two of one name, the later one waits its turn."""
+    return list({one.parcel.key.rpartition(".")[0]: one for one in reversed(several)}.values())
 
 
 class _Door:

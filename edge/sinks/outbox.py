@@ -169,6 +169,14 @@ class Outbox:
             lambda connection: self._heads(connection, limit, skip), durable=False
         )
 
+    async def oldest(self, source: str, limit: int) -> list[Waiting]:
+        """Return what waits of one source, the oldest first."""
+        rows = await self._database.do(
+            lambda connection: connection.execute(sql.OLDEST, (source, limit)).fetchall(),
+            durable=False,
+        )
+        return [_waiting(row[0], row[1:]) for row in rows]
+
     async def passed(self, seq: int, also: Sequence[Note] = ()) -> Waiting | None:
         """Forget a parcel that the store has; remember its ids for ``remember``.
 

@@ -57,6 +57,7 @@ INSERT = f"""
 SELECT = f"SELECT {COLUMNS} FROM parcel WHERE seq = ?"  # noqa: S608 (constant)
 PICTURE = "SELECT body FROM parcel WHERE key = ?"
 FOLLOWING = f"SELECT seq, {COLUMNS} FROM parcel WHERE source = ? ORDER BY seq LIMIT 1"  # noqa: S608
+OLDEST = f"SELECT seq, {COLUMNS} FROM parcel WHERE source = ? ORDER BY seq LIMIT ?"  # noqa: S608
 # One step of the index a source, however many parcels wait (a GROUP BY would read them all).
 HEADS = """
     WITH RECURSIVE each (source) AS (
