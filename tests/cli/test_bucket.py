@@ -226,7 +226,7 @@ def test_a_topic_that_others_use_stays(desk: Desk, target: PushTarget) -> None:
     assert desk.states("remove", "yard")[1]["topic"][0][0] == "removed"
 
 
-def test_a_persistent_topic_delivers_and_is_not_made_while_the_box_is_away(
+def test_a_persistent_topic_is_made_only_while_the_box_is_there(
     desk: Desk, target: PushTarget
 ) -> None:
     away = f"http://127.0.0.1:{free_port()}"

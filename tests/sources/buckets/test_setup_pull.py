@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import secrets
+from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -35,6 +37,23 @@ def wanted(pubsub: RgwPubsub, bucket: str, *, dry: bool = False) -> Wanted:
     return Wanted(name="yard", config=config, dry=dry)
 
 
+async def first_event(pubsub: RgwPubsub, link: BucketLink, bucket: str, key: str) -> bytes:
+    """Put an object, and return the first event that the source's subscription brings."""
+    put = partial(pubsub.client().put_object, bucket_name=bucket, object_name=key)
+    await asyncio.to_thread(put, data=io.BytesIO(b"x"), length=1)
+    came: asyncio.Queue[Pulled] = asyncio.Queue()
+
+    async def take(page: Sequence[Pulled]) -> None:
+        for one in page:
+            came.put_nowait(one)
+
+    pulling = RgwPull(link, f"sub-{bucket}").run(take, lambda: None)
+    task = asyncio.create_task(pulling, name="pull")
+    first = await asyncio.wait_for(came.get(), 60)
+    task.cancel()
+    return first.body
+
+
 def states(findings: list[Finding]) -> dict[str, str]:
     return {one.what: one.state for one in findings}
 
@@ -54,25 +73,7 @@ async def test_what_is_set_up_brings_events_and_can_be_removed(pubsub: RgwPubsub
     assert states(await setup.check()) == {"subscription": "ok", "notification": "ok"}
 
     await asyncio.sleep(0.5)  # rgw-dev's repair of the zone takes 0.1 s
-    await asyncio.to_thread(
-        pubsub.client().put_object,
-        bucket_name=bucket,
-        object_name="a.jpg",
-        data=io.BytesIO(b"x"),
-        length=1,
-    )
-    came: asyncio.Queue[Pulled] = asyncio.Queue()
-
-    async def take(page: object) -> None:
-        assert isinstance(page, list)
-        for one in page:
-            came.put_nowait(one)
-
-    pull = asyncio.create_task(RgwPull(link, f"sub-{bucket}").run(take, lambda: None), name="pull")
-    first = await asyncio.wait_for(came.get(), 60)
-    assert b"a.jpg" in first.body
-    pull.cancel()
-
+    assert b"a.jpg" in await first_event(pubsub, link, bucket, "a.jpg")
     zone = PullZone(link)
     await zone.put(f"/subscriptions/theirs-{bucket}", topic=f"edge-{bucket}-yard")
     found = states(await setup.remove())
