@@ -25,7 +25,10 @@ from edge.ops.groups import cause_of
 from edge.ops.metrics import Metrics
 from edge.sources.buckets.link import BucketLink
 from edge.sources.buckets.minio_listen import MinioListen
+from edge.sources.buckets.mqtt import MqttNotices
 from edge.sources.buckets.records import object_of, read
+from edge.sources.buckets.records_s3 import Keys as KeyForm
+from edge.sources.buckets.removals import Find, Made, Removals
 from edge.sources.buckets.rgw_pull import Pulled, RgwPull
 from edge.sources.buckets.rule import BucketRule, is_removal
 from edge.sources.buckets.seen import Seen
@@ -169,6 +172,18 @@ class Bucket:
         """Learn of an object whose notification was accepted elsewhere (the hook)."""
         self._seen.add(what.key, what.etag)
 
+    def watch_removals(self, made: Made, find: Find) -> None:
+        """Have sweeps find what was removed. To be called before it runs.
+
+        Args:
+            made: of which keys something was made.
+            find: looks one up.
+
+        """
+        self._sweep.removals = Removals(
+            self._config, self._source, self._rule, made=made, find=find, take=self._take
+        )
+
     def forget(self, what: ObjectRef) -> None:
         """Learn that an object is gone, and what was made of it: it would be new if it came."""
         self._sweep.forget(what)
@@ -213,6 +228,9 @@ class Bucket:
             case "pull":
                 pull = RgwPull(self._link, self._config.subscription, silence=self._config.timeout)
                 await pull.run(self._take_pulled, self._up)
+            case "mqtt":
+                notices = MqttNotices(self._config, self._source)
+                await notices.run(self._take_published, self._up, self._lost)
             case "hook":
                 self._up()
                 await self._closed.wait()
@@ -249,6 +267,10 @@ class Bucket:
         ]
         await self._take_told(told)
 
+    async def _take_published(self, bodies: Sequence[bytes]) -> None:
+        told = [_Told(event) for body in bodies for event in await self._wanted(body, "auto")]
+        await self._take_told(told)
+
     async def _take_told(self, told: Sequence[_Told]) -> bool:
         """Bring what was notified, but not what a sweep brought; tell whether it took long."""
         began = time.monotonic()
@@ -261,13 +283,13 @@ class Bucket:
                 one.add_to(self._seen)
         return time.monotonic() - began > SLOW
 
-    async def _wanted(self, body: bytes) -> list[WireEvent]:
+    async def _wanted(self, body: bytes, keys: KeyForm = "plain") -> list[WireEvent]:
         """Return the events of a notification that are about pictures of this bucket.
 
         One that cannot be read is a dead letter on return.
         """
         try:
-            events = [(event, object_of(event)) for event in read(body, keys="plain")]
+            events = [(event, object_of(event)) for event in read(body, keys=keys)]
         except Rejected as error:
             await self._set_aside(body, error)
             return []
@@ -296,6 +318,8 @@ class Bucket:
                 await asyncio.sleep(backoff.next())
                 continue
             self._wrong.pop("sweep", None)
+            if self._sweep.trouble:
+                self._wrong["sweep"] = self._sweep.trouble
             backoff.reset()
             self._counts["sweeps"] += 1
             # a peer that comes and goes must not make the box list all day
