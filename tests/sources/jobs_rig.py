@@ -136,7 +136,8 @@ class World:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends), ends
             await life.broker.close()
             await life.outbox.close()
 
