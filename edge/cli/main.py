@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dlq": ("edge.cli.dlq:dlq", "List, show, replay and drop dead letters."),
     "filter": ("edge.cli.filter:filter_", "Try filters on events."),
     "route": ("edge.cli.route:route", "Try routing rules on a key."),
+    "schema": ("edge.cli.schema:schema", "Print the JSON Schemas of what the box says."),
     "spool": ("edge.cli.spool:spool", "Check and repair what the box keeps on its disk."),
     "model": ("edge.cli.model:model", "Fetch, list, import and check models."),
     "version": ("edge.cli.version:version", "Say which version this is."),

@@ -18,6 +18,7 @@ from edge.web.guard import Guard, add_headers, is_loopback
 from edge.web.hooks import HookApi
 from edge.web.live import LiveApi
 from edge.web.page import Page
+from edge.web.schemas import SchemaApi
 from edge.web.streams import Streams
 from edge.web.triggers import TriggerApi
 from edge.web.uploads import UploadApi
@@ -64,6 +65,7 @@ class WebServer:
             TriggerApi(view),
             DeadLetterApi(view),
             HookApi(view, guard),
+            SchemaApi(),
         )
         app = web.Application(middlewares=[guard.middleware], client_max_size=SMALL_BODY)
         app.on_response_prepare.append(add_headers)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from edge.config.privacy import Method, Policy
+from edge.contracts import Picture
 from edge.detections import Sighting
-from edge.event import PICTURE_REDACTED
+from edge.event import PICTURE_REDACTED, Event
 from edge.frame import Encoded, ObjectRef
 from edge.parcel import Parcel
 from edge.privacy.gate import PrivacyGate
@@ -120,12 +121,13 @@ def test_a_key_says_source_and_time() -> None:
 
 def test_a_picture_from_a_bucket_says_which_object_it_was() -> None:
     event, frame = uploaded()
-    assert isinstance(event.data, Encoded)
+    arrived = event.data
+    assert isinstance(arrived, Encoded)
     ref = ObjectRef(bucket="frames", key="cam 1/ü+%.jpg", version="v1", etag='"0ab1"', size=5)
 
     def told(ref: ObjectRef | None, metadata: dict[str, str]) -> dict[str, Any]:
         sighting = seen(frame, people(PERSON))
-        came = event.carrying(replace(event.data, origin=ref, metadata=metadata))
+        came: Event[Picture] = event.carrying(replace(arrived, origin=ref, metadata=metadata))
         message = gate(Policy()).release(came, sighting, redact(sighting, Policy())).message
         data: dict[str, Any] = message["data"]
         return {name: data[name] for name in ("origin", "metadata") if name in data}
@@ -146,8 +148,10 @@ def test_the_gate_names_a_picture_as_it_is_told_to() -> None:
     naming = Naming(lambda source: f"{source}-{{dir}}/{{stem}}.{{ext}}")
     gate = PrivacyGate(lambda _: Policy(), engine_ok=lambda _: True, key_for=naming)
     ref = ObjectRef(bucket="frames", key="in/cam 1/7.png")
+    assert isinstance(event.data, Encoded)
     keys = []
-    for came in (event, event.carrying(replace(event.data, origin=ref))):
+    fetched: Event[Picture] = event.carrying(replace(event.data, origin=ref))
+    for came in (event, fetched):
         parcel = gate.release(came, sighting, redact(sighting, Policy()))
         assert parcel.message["data"]["picture"]["key"] == parcel.key
         keys.append(parcel.key)
