@@ -9,6 +9,7 @@ overlaps could not be faster. Gateway, box and bench share the cores in both cas
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Round:
     through: float
     #: processor seconds of the box a picture
     cpu: float
-    #: medians of the parts, in seconds
+    #: means of the parts, in seconds: others on the machine then hold up both alike
     parts: list[float]
 
 
@@ -74,7 +75,7 @@ def run_round(rgw: Rgw, one: Box, alone: buckets.Alone, bodies: dict[str, bytes]
     walked = alone.walk(keys[::2])
     through, cpu = run_box(rgw, one, list(bodies.values()))
     walked += alone.walk(keys[1::2])
-    return Round(through, cpu, [middle(part) for part in zip(*walked, strict=True)])
+    return Round(through, cpu, [statistics.mean(part) for part in zip(*walked, strict=True)])
 
 
 def measure(inputs: Inputs, rounds: int = ROUNDS) -> list[Row]:
