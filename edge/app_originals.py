@@ -24,10 +24,11 @@ from edge.contracts import Note
 from edge.errors import Rejected
 from edge.event import PICTURE_STORED, WireEvent
 from edge.frame import ObjectRef
-from edge.messages.json_schema import dataschema
+from edge.messages.stored import DATASCHEMA, Place
 from edge.parcel import Parcel
 from edge.sinks.derived import Derived, Original, original_of
 from edge.sinks.erase import Erase, Removal
+from edge.sinks.keys import message_name
 from edge.sinks.outbox import Waiting
 from edge.stages.originals import AfterStored, Door, Stored
 
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 
 AFTER, ERASE = "after-stored", "erase"
 _MARKED = "DeleteMarkerCreated"
-SCHEMA = dataschema(PICTURE_STORED)
 
 
 class Originals:
@@ -140,13 +140,12 @@ class Originals:
 
     def stored_event(self, parcel: Parcel) -> WireEvent:
         """Return what says that the store has a parcel: its message, and where it is."""
-        store, config = self._box.store.describe(), self._box.config.store
-        name = PurePosixPath(parcel.key).with_suffix(".json")
-        place = {
-            "kind": store.get("kind", ""),
-            "where": store.get("where", ""),
+        store, results = self._box.store.describe(), self._box.config.store.results
+        place: Place = {
+            "kind": str(store["kind"]),
+            "where": str(store["where"]),
             "key": parcel.key,
-            "message": f"{config.results}{name}",
+            "message": str(message_name(PurePosixPath(parcel.key), results)),
         }
         event = event_of(parcel)
         data: dict[str, Any] = {**parcel.message.get("data", {}), "store": place}
@@ -154,7 +153,7 @@ class Originals:
             event,
             id=f"{parcel.id}.stored",
             type=PICTURE_STORED,
-            dataschema=SCHEMA,
+            dataschema=DATASCHEMA,
             data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(),
         )
 

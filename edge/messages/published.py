@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edge.event import PICTURE_REDACTED
-from edge.messages import redacted
+from edge.event import PICTURE_ERASED, PICTURE_REDACTED, PICTURE_STORED
+from edge.messages import erased, redacted, stored
 from edge.messages.json_schema import DIALECT, schema_file, schema_of, schema_uri
 
 
@@ -34,5 +34,8 @@ class Published:
 
 RESULT = Published(name="result", event_type=PICTURE_REDACTED, message=redacted.Message)
 
-ALL = (RESULT,)
+STORED = Published(name="stored", event_type=PICTURE_STORED, message=stored.Message)
+ERASED = Published(name="erased", event_type=PICTURE_ERASED, message=erased.Message)
+
+ALL = (RESULT, STORED, ERASED)
 """Every one; a later version stands beside the earlier one."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -24,6 +24,7 @@ from typing import Protocol
 from edge.errors import Rejected
 from edge.event import PICTURE_ERASED, Event, WireEvent
 from edge.frame import ObjectRef
+from edge.messages.erased import DATASCHEMA, Data, Origin, Picture
 from edge.ops.metrics import Metrics
 from edge.sinks.derived import Derived, Made, Original
 
@@ -148,19 +149,16 @@ def _ref(original: Original, made: Made) -> ObjectRef:
 def _event(event: WireEvent, removal: Removal, ended: Sequence[Made]) -> WireEvent:
     """Return what says upstream that pictures are gone; the same event gives the same again."""
     original = removal.original
-    data = {
+    origin: Origin = {"bucket": original.bucket, "key": original.key}
+    if original.version:
+        origin["version"] = original.version
+    data: Data = {
         "source": removal.name,
-        "origin": {
-            "bucket": original.bucket,
-            "key": original.key,
-            "version": original.version,
-        },
-        "pictures": [
-            {"key": one.output, "id": one.parcel_id, "etag": one.etag, "version": one.version}
-            for one in _in_order(ended)
-        ],
-        "removed_at": event.time,
+        "origin": origin,
+        "pictures": [_picture(one) for one in sorted(ended, key=lambda one: one.n)],
     }
+    if event.time:
+        data["removed_at"] = event.time
     return Event(
         id=f"{event.id}.erased",
         source=removal.source,
@@ -168,9 +166,15 @@ def _event(event: WireEvent, removal: Removal, ended: Sequence[Made]) -> WireEve
         subject=event.subject or original.key,
         time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         datacontenttype="application/json",
+        dataschema=DATASCHEMA,
         data=json.dumps(data, ensure_ascii=False).encode(),
     )
 
 
-def _in_order(ended: Collection[Made]) -> list[Made]:
-    return sorted(ended, key=lambda one: one.n)
+def _picture(one: Made) -> Picture:
+    picture: Picture = {"key": one.output, "id": one.parcel_id}
+    if one.etag:
+        picture["etag"] = one.etag
+    if one.version:
+        picture["version"] = one.version
+    return picture

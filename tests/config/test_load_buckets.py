@@ -136,6 +136,15 @@ def test_a_value_that_cannot_work_is_refused(line: str, key: str) -> None:
     assert list(faults(source(line) + STORE, **SECRETS)) == [f"sources.in.{key}"]
 
 
+def test_a_box_that_deletes_originals_may_not_erase_what_it_made_of_them() -> None:
+    both = source('after = "delete_source"\nwhen_removed = "erase"') + STORE
+    found = faults(both, **SECRETS)
+    assert list(found) == ["sources.in.when_removed"]
+    assert "would erase what it made of them" in found["sources.in.when_removed"]
+    taken(source('after = "tag"\nwhen_removed = "erase"') + STORE)
+    taken(source('after = "delete_source"') + STORE)
+
+
 @pytest.mark.parametrize("bucket", ["10.0.0.5", "a b c", "a..b", "-abc", "a/b"])
 def test_a_bucket_has_a_name_that_some_server_takes(bucket: str) -> None:
     assert list(faults(source(bucket=bucket) + STORE, **SECRETS)) == ["sources.in.bucket"]

@@ -8,8 +8,9 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from minio.commonconfig import ENABLED
 from minio.error import S3Error
-from minio.versioningconfig import ENABLED, VersioningConfig
+from minio.versioningconfig import VersioningConfig
 
 from tests.journeys.box import BoxProcess, until
 from tests.journeys.conftest import MakeBox

@@ -9,13 +9,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from edge.app_spool import SCHEMA, spool_in
+from edge.cloudevents.json_format import encode
 from edge.config.store import OutboxConfig
 from edge.errors import PartFailed, TryLater
 from edge.event import PICTURE_ERASED, Event, WireEvent
 from edge.frame import ObjectRef
+from edge.messages.published import ERASED
 from edge.ops.database import Database
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
@@ -128,7 +131,9 @@ async def test_what_was_made_of_a_removed_original_is_erased_and_nothing_else(li
     assert event is not None
     assert (event.type, event.id, event.source) == (PICTURE_ERASED, "r1.erased", "/site/box/gate")
     said = json.loads(event.data or b"")
-    assert said["origin"] == {"bucket": "in", "key": "a.jpg", "version": ""}
+    assert said["origin"] == {"bucket": "in", "key": "a.jpg"}
+    check = jsonschema.Draft202012Validator(ERASED.schema())
+    assert list(check.iter_errors(json.loads(encode(event)))) == []
     assert [one["key"] for one in said["pictures"]] == [first.key]
     assert set(life.store.pictures) == {second.key}
     assert life.shelf.erased == [("gate", "a.jpg")]

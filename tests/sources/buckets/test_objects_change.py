@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from minio import Minio
-from minio.commonconfig import Tags
-from minio.versioningconfig import ENABLED, VersioningConfig
+from minio.commonconfig import ENABLED, Tags
+from minio.versioningconfig import VersioningConfig
 
 from edge.config.sources import BucketConfig
 from edge.errors import PartFailed, Rejected
