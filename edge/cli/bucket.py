@@ -297,7 +297,8 @@ def _lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             events = ", ".join(one["events"])
             yield f"  {_mark(one)} notification {one['id']}: {events}{rules} -> {one['to']}"
         for one in source["topics"]:
-            kept = ", persistent" if one["persistent"] else ""
+            kept = " (persistent)" if one["persistent"] else ""
+            kept += " (the notification's copy)" if one["copy"] else ""
             yield f"  {_mark(one)} topic {one['name']} -> {one['endpoint'] or 'nowhere'}{kept}"
         for one in source.get("zone", {}).get("topics", ()):
             told = "not of this bucket"

@@ -285,12 +285,14 @@ def _of_notification(one: Notification, wanted: Wanted) -> Mapping[str, object]:
 
 
 def _of_topic(one: Topic, wanted: Wanted) -> Mapping[str, object]:
+    copy = f"{wanted.id}_{wanted.topic}"
     return {
         "name": plain(one.name),
         "arn": plain(one.arn),
         "endpoint": one.where,
         "persistent": one.persistent,
-        "ours": one.name in {wanted.topic, f"{wanted.id}_{wanted.topic}"},
+        "ours": one.name in {wanted.topic, copy},
+        "copy": one.name == copy,
     }
 
 

@@ -300,7 +300,7 @@ def _same(one: Notification, other: Notification) -> bool:
 
 def _of_topic(topic: Topic) -> str:
     return f"{plain(topic.name)} pushes to {topic.where}" + (
-        ", persistent" if topic.persistent else ""
+        " (persistent)" if topic.persistent else ""
     )
 
 
