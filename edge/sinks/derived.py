@@ -203,11 +203,7 @@ class Derived:
             mine = [one for one in made if not _needed(connection, original, one, ids)]
             waits = [_waits(connection, one, self._parallel) for one in mine]
             if any(row is not None and row[1] < self._parallel for row in waits):
-                return TryLater(
-                    f"a picture of {original.key!r} is next to go to the store",
-                    hint="it is removed once it is there; is the store shut?",
-                    reason="under_way",
-                )
+                return _under_way(original)
             for one, row in zip(mine, waits, strict=True):
                 _take_out(connection, one, row)
             return mine
@@ -265,6 +261,16 @@ def _values(original: Original, parcel: Parcel) -> dict[str, Any]:
 def _needed(connection: sqlite3.Connection, original: Original, one: Made, ids: str) -> bool:
     facts = (original.place, original.bucket, one.key, one.parcel_id, one.output, ids)
     return bool(connection.execute(sql.NEEDED, facts).fetchone()[0])
+
+
+def _under_way(original: Original) -> TryLater:
+    error = TryLater(
+        f"a picture of {original.key!r} is next to go to the store",
+        hint="it is removed once it is there; is the store shut?",
+        reason="under_way",
+    )
+    error.status = 409  # it is about this one alone: other removals need not wait
+    return error
 
 
 def _waits(connection: sqlite3.Connection, one: Made, parallel: int) -> tuple[int, int] | None:
