@@ -167,14 +167,6 @@ class Derived:
             lambda connection: connection.execute(sql.BETWEEN, values).fetchall(), durable=False
         )
 
-    async def elsewhere(self, place: str, bucket: str) -> int:
-        """Return how many pictures were made of a bucket of that name on other servers."""
-        count: int = await self._database.do(
-            lambda connection: connection.execute(sql.ELSEWHERE, (bucket, place)).fetchone()[0],
-            durable=False,
-        )
-        return count
-
     # -- how it ends
 
     async def stays(self, made: Collection[Made]) -> None:

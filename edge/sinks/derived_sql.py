@@ -50,7 +50,6 @@ BETWEEN = """
     WHERE place = ? AND bucket = ? AND key > ? AND key <= ? AND erased = ''
     GROUP BY key ORDER BY key LIMIT ?
 """
-ELSEWHERE = "SELECT count(*) FROM derived WHERE bucket = ? AND place != ? AND erased = ''"
 ASKED = "UPDATE derived SET asked = asked + 1 WHERE n = ?"
 NEEDED = """
     SELECT EXISTS (

@@ -285,7 +285,6 @@ async def test_keys_are_found_between_two_in_the_order_of_their_bytes(life: Life
     found = await life.derived.between(PLACE, "in", "a.jpg", "b/2.jpg", 100)
     assert [key for key, _ in found] == ["b/1.jpg", "b/2.jpg"]
     assert await life.derived.between("other:9000", "in", "", None, 100) == []
-    assert await life.derived.elsewhere("other:9000", "in") == len(names)
 
 
 async def test_a_spool_of_the_version_before_is_upgraded_with_all_that_waits(
