@@ -94,10 +94,12 @@ def test_a_frame_has_no_name_of_which_a_key_could_be_made(kind: str) -> None:
 
 def test_pictures_with_names_may_have_them_in_their_keys() -> None:
     folder = '[sources.in]\nkind = "folder"\npath = "/in"\n'
-    loads(folder + store("{stem}-{id}.{ext}"), "edge.toml")
+    config = loads(folder + store("{stem}-{id}.{ext}"), "edge.toml")
+    assert config.sources["in"].key_template == ""
     template = "key_template = '{dir}/{stem}-{id}.{ext}'"
     environ = {"HOME": "/", **SECRETS}
-    loads(source(template) + store(), "edge.toml", environ=environ)
+    config = loads(source(template) + store(), "edge.toml", environ=environ)
+    assert config.sources["in"].key_template == "{dir}/{stem}-{id}.{ext}"
 
 
 @pytest.mark.parametrize(

@@ -14,72 +14,70 @@ from tests.journeys.test_buckets import config
 from tests.places import shared
 from tests.servers.rgw import Rgw
 
+KEYS = ("cam 1/häll+%.jpg", "/".join(["x" * 200, "y" * 200, "z" * 400]) + ".jpg", "a//b.jpg")
+
+
+def put(rgw: Rgw, bucket: str, key: str, file: Path) -> None:
+    body = file.read_bytes()
+    rgw.client().put_object(
+        bucket_name=bucket,
+        object_name=key,
+        data=io.BytesIO(body),
+        length=len(body),
+        metadata={"camera": "Kran%20%C3%BC", "phone": "0815"},
+    )
+
+
+def stored(rgw: Rgw, bucket: str) -> dict[str, str]:
+    """Return the ETag of everything in the store's bucket."""
+    client = rgw.client()
+    if not client.bucket_exists(bucket_name=f"{bucket}-out"):
+        return {}
+    found = client.list_objects(bucket_name=f"{bucket}-out", recursive=True)
+    return {str(one.object_name): str(one.etag) for one in found}
+
+
+def check(rgw: Rgw, bucket: str, name: str, schema: object) -> tuple[str, str]:
+    """Look at a message and its picture; return the original's key and the picture's name."""
+    answer = rgw.client().get_object(bucket_name=f"{bucket}-out", object_name=name)
+    message = json.loads(answer.read())
+    answer.close()
+    jsonschema.validate(message, schema)
+    picture = f"out/{message['data']['picture']['key']}"
+    assert message["data"]["metadata"] == {"camera": "Kran%20%C3%BC"}
+    facts = rgw.client().stat_object(bucket_name=f"{bucket}-out", object_name=picture)
+    headers = {key.lower(): value for key, value in (facts.metadata or {}).items()}
+    assert headers["x-amz-meta-camera"] == "Kran%2520%25C3%25BC"
+    assert "x-amz-meta-phone" not in headers
+    assert facts.content_type == "image/jpeg"
+    return message["data"]["origin"]["key"], picture
+
 
 def test_a_bucket_is_mirrored_name_by_name_with_its_results_apart(
     make_box: MakeBox, rgw: Rgw, bucket: str
 ) -> None:
-    client, files = rgw.client(), sorted(shared("data/people-dev/images").iterdir())
-    client.make_bucket(bucket_name=bucket)
-
-    def put(key: str, file: Path) -> None:
-        body = file.read_bytes()
-        client.put_object(
-            bucket_name=bucket,
-            object_name=key,
-            data=io.BytesIO(body),
-            length=len(body),
-            metadata={"camera": "Kran%20%C3%BC", "phone": "0815"},
-        )
-
-    keys = ["cam 1/häll+%.jpg", "x" * 200 + "/" + "y" * 200 + "/" + "z" * 400 + ".jpg", "a//b.jpg"]
-    for key, file in zip(keys, files, strict=False):
-        put(key, file)
-    text = config(rgw, bucket).replace('sweep_every = "5s"', 'sweep_every = "1s"')
-    text = text.replace(
-        'kind = "bucket"', 'kind = "bucket"\nmetadata = ["Camera"]\nkey_template = \'{template}\''
-    ).replace("{template}", "red/{dir}/{stem}.{ext}")
+    rgw.client().make_bucket(bucket_name=bucket)
+    files = sorted(shared("data/people-dev/images").iterdir())
+    for key, file in zip(KEYS, files, strict=False):
+        put(rgw, bucket, key, file)
+    more = "metadata = [\"Camera\"]\nkey_template = 'red/{dir}/{stem}.{ext}'\n"
+    text = config(rgw, bucket).replace('sweep_every = "5s"\n', f'sweep_every = "1s"\n{more}')
     box = make_box(f'{text}prefix = "out/"\nresults = "results/"\noverwrite = true\n')
     box.start()
-
-    def stored() -> list[str]:
-        if not client.bucket_exists(bucket_name=f"{bucket}-out"):
-            return []
-        found = client.list_objects(bucket_name=f"{bucket}-out", recursive=True)
-        return sorted(str(one.object_name) for one in found)
-
-    until("all are there", lambda: len(stored()) == 6)
-    names = stored()
-    assert "out/red/cam 1/häll+%.jpg" in names
-    assert "out/results/red/cam 1/häll+%.json" in names
+    until("all are there", lambda: len(stored(rgw, bucket)) == 6)
+    before = stored(rgw, bucket)
+    assert "out/red/cam 1/häll+%.jpg" in before
+    assert "out/results/red/cam 1/häll+%.json" in before
     schema = json.loads(box.get("/v1/schemas/picture.redacted.v1.json")[1])
-    origins = {}
-    for name in (name for name in names if name.endswith(".json")):
-        answer = client.get_object(bucket_name=f"{bucket}-out", object_name=name)
-        message = json.loads(answer.read())
-        answer.close()
-        jsonschema.validate(message, schema)
-        picture = f"out/{message['data']['picture']['key']}"
-        assert picture in names
-        assert message["data"]["metadata"] == {"camera": "Kran%20%C3%BC"}
-        origins[message["data"]["origin"]["key"]] = picture
-        facts = client.stat_object(bucket_name=f"{bucket}-out", object_name=picture)
-        headers = {key.lower(): value for key, value in (facts.metadata or {}).items()}
-        assert headers["x-amz-meta-camera"] == "Kran%2520%25C3%25BC"
-        assert "x-amz-meta-phone" not in headers
-        assert facts.content_type == "image/jpeg"
-    assert set(origins) == set(keys)
+    messages = [name for name in before if name.endswith(".json")]
+    found = dict(check(rgw, bucket, name, schema) for name in messages)
+    assert set(found) == set(KEYS)
 
-    before = client.stat_object(bucket_name=f"{bucket}-out", object_name=origins[keys[0]]).etag
-    put(keys[0], files[5])
-    until(
-        "the new picture has the name",
-        lambda: (
-            before
-            != client.stat_object(bucket_name=f"{bucket}-out", object_name=origins[keys[0]]).etag
-        ),
-    )
+    put(rgw, bucket, KEYS[0], files[5])
+    name = found[KEYS[0]]
+    until("the new one has the name", lambda: stored(rgw, bucket)[name] != before[name])
     box.come_to_rest()
-    assert stored() == names
+    assert set(stored(rgw, bucket)) == set(before)
     assert box.metric("edge_bus_dead_letters") == 0
     assert box.stop() == 0
 
