@@ -11,12 +11,16 @@ from urllib.parse import urlsplit
 from edge.config.load_faults import Fault, Location, show_given
 from edge.config.sources import BucketConfig
 from edge.config.store import FolderStoreConfig, S3StoreConfig
+from edge.errors import PartFailed
+from edge.ops.mqtt_types import read_url
 
 # what every S3 takes; an address such as 10.0.0.5 is not a name
 _NEW_BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]*[a-z0-9]")
 # some servers have buckets of other names; they are read as they are
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]")
 _ENDPOINT = re.compile(r"https?://[^/?#@\s]+/?")
+# levels divided by slashes; + is a level, # the rest
+_FILTER = re.compile(r"(?=.)(?:(?:[^+#\0/]*|\+)/)*(?:[^+#\0/]*|\+|#)", re.DOTALL)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 (compared, not bound)
 
 
@@ -120,6 +124,8 @@ def _bucket(at: Location, source: BucketConfig) -> Iterator[Fault]:
             location=(*at, "subscription"),
             message='missing; expected the name of a subscription, because via = "pull"',
         )
+    if source.via == "mqtt":
+        yield from _broker(at, source)
     if source.after == "delete_source" and source.when_removed == "erase":
         yield Fault(
             location=(*at, "when_removed"),
@@ -138,6 +144,34 @@ def _bucket(at: Location, source: BucketConfig) -> Iterator[Fault]:
             location=(*at, "sweep_since"),
             given=show_given(source.sweep_since),
             message="expected a day or a time, such as 2026-11-20 or 2026-11-20T08:00:00Z",
+        )
+
+
+def _broker(at: Location, source: BucketConfig) -> Iterator[Fault]:
+    for name, given in (("broker", bool(source.broker)), ("topic", bool(source.topic))):
+        if not given:
+            yield Fault(
+                location=(*at, name),
+                message=f"missing; expected the {name} that the server publishes to, because via = "
+                '"mqtt"',
+            )
+    if source.broker:
+        try:
+            read_url(source.broker.reveal(), client_id="edge")
+        except PartFailed:
+            # what was given stays unsaid: it may have a password
+            yield Fault(
+                location=(*at, "broker"),
+                message="expected mqtt://host:port, mqtts://host:port, ws://host:port/path or "
+                "wss://host:port/path, with user:password@ before the host where needed, "
+                "percent-encoded",
+            )
+    if source.topic and not _FILTER.fullmatch(source.topic):
+        yield Fault(
+            location=(*at, "topic"),
+            given=show_given(source.topic),
+            message="expected a topic such as minio/frames; + stands for a whole level, # for the "
+            "last ones",
         )
 
 

@@ -85,7 +85,6 @@ class MqttLink:
         self._state, self._since, self._wait = "connecting", datetime.now(UTC), 0.0
         self._counts: Counter[str] = Counter()
         self._last_ack: datetime | None = None
-        self._round_trip = 0.0
         self._manners = Manners(settings.version)
         self._free, self._hurry = asyncio.Event(), asyncio.Event()
         self._closing = asyncio.Event()
@@ -171,7 +170,8 @@ class MqttLink:
             self._free.clear()
             # cancelled: the broker shall know that this was no goodbye
             connection.drop(PartFailed("the link was cancelled", reason="stopped"))
-            self._take_counts(connection)
+            self._counts.update(connection.counts)
+            self._last_ack = connection.last_ack or self._last_ack
         raise connection.ended.result()
 
     async def _opened(self) -> Connection:
@@ -239,8 +239,8 @@ class MqttLink:
     ) -> asyncio.Future[None]:
         """Send a message now, after all that were sent before.
 
-        Where the broker keeps no messages, ``retain`` is left out; where it knows QoS 0 only, that
-        is used. Both stand in the status.
+        Where the broker keeps no messages, ``retain`` is left out, and QoS 0 used where it knows
+        no other: see the status.
 
         Returns:
             A future that is done when the broker has acknowledged it (QoS 0: at once). It fails
@@ -345,9 +345,9 @@ class MqttLink:
         for subscription in self._subscriptions.values():
             if subscription.wants(message.topic):
                 if not subscription.put(message) and message.qos and self._connection:
-                    loop = asyncio.get_running_loop()
+                    overrun = faults.overrun(self._settings.where)
                     # not from within paho's callback
-                    loop.call_soon(self._connection.drop, faults.overrun(self._settings.where))
+                    asyncio.get_running_loop().call_soon(self._connection.drop, overrun)
                 return
         # an old subscription of the session: nobody wants it any more
         self._counts["stray"] += 1
@@ -359,13 +359,13 @@ class MqttLink:
             subscription.refused = error
             if error:
                 # an access list may be mended while the connection lasts
-                loop = asyncio.get_running_loop()
-                loop.call_later(AGAIN, self._ask_again, self._connection, topic)
+                asyncio.get_running_loop().call_later(AGAIN, self._ask_again, topic)
             subscription.told(error)
 
-    def _ask_again(self, connection: Connection | None, topic: str) -> None:
-        if connection and connection is self._connection and topic in self._subscriptions:
-            connection.subscribe(topic)
+    def _ask_again(self, topic: str) -> None:
+        subscription = self._subscriptions.get(topic)
+        if self._connection and subscription and subscription.refused:
+            self._connection.subscribe(topic)
 
     def freed(self) -> None:
         self._free.set()
@@ -391,15 +391,10 @@ class MqttLink:
             next_try=self._wait if self._state == "waiting" else 0.0,
             limits=self._limits,
             in_flight=connection.in_flight if connection else 0,
-            round_trip=connection.round_trip if connection else self._round_trip,
+            round_trip=connection.round_trip if connection else 0.0,
             last_ack=connection.last_ack if connection else self._last_ack,
             refused={
                 topic: str(one.refused) for topic, one in self._subscriptions.items() if one.refused
             },
             counts=counts,
         )
-
-    def _take_counts(self, connection: Connection) -> None:
-        self._counts.update(connection.counts)
-        self._last_ack = connection.last_ack or self._last_ack
-        self._round_trip = connection.round_trip

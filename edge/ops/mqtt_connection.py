@@ -263,6 +263,8 @@ class Connection:
             error = self._drops
         elif self._wire.error:
             error = faults.of_network(self._wire.error, where)
+            if error.reason == "cut" and not self._welcome.done():
+                error = faults.cut_early(where, tls=self._settings.tls is not None)
         elif flags.is_disconnect_packet_from_server:
             error = faults.refusal(where, code.value, _words(properties))
         elif code.value == 0x8D:

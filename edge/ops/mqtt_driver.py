@@ -124,13 +124,20 @@ class Driver:
             return
         try:
             done = self._wire.flush() and not self.client.want_write()
-        except OSError:
-            self.client.loop_read()  # meets the same error, and ends it
+        except OSError as error:
+            self._last_words(error)
             return
         if done:
             self._loop.remove_writer(self._fd)
         else:
             self._loop.add_writer(self._fd, self.write)
+
+    def _last_words(self, error: OSError) -> None:
+        """End it; but what the broker said before it hung up is the better reason."""
+        self._wire.turn()
+        self.client.loop_read()
+        self._wire.error = self._wire.error or error
+        self.client.loop_read()
 
     def abort(self) -> None:
         """End it without a word."""

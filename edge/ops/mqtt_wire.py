@@ -122,8 +122,8 @@ class Wire:
                 sent = self._sock.send(self._out)
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 return False
-            except OSError as error:
-                self.error = error
+            except OSError:
+                self._out.clear()
                 raise
             self.bytes_out += sent
             del self._out[:sent]
