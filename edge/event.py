@@ -30,6 +30,8 @@ PICTURE_CLASSIFIED = "io.edge.picture.classified.v1"
 """What a classifier on this box makes of a picture: labels with scores."""
 PICTURE_ANNOTATED = "io.edge.picture.annotated.v1"
 """What an external vision service makes of a redacted picture: labels with scores."""
+ALARM = "io.edge.alarm.v1"
+"""Something went wrong that a person should know at once, or is right again."""
 
 NAMED = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
 """The attributes that the specification names; every other one is an extension."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edge.event import PICTURE_ERASED, PICTURE_REDACTED, PICTURE_STORED
-from edge.messages import erased, redacted, stored
+from edge.event import ALARM, PICTURE_ERASED, PICTURE_REDACTED, PICTURE_STORED
+from edge.messages import alarm, erased, presence, redacted, stored
 from edge.messages.json_schema import DIALECT, schema_file, schema_of, schema_uri
 
 
@@ -37,5 +37,13 @@ RESULT = Published(name="result", event_type=PICTURE_REDACTED, message=redacted.
 STORED = Published(name="stored", event_type=PICTURE_STORED, message=stored.Message)
 ERASED = Published(name="erased", event_type=PICTURE_ERASED, message=erased.Message)
 
-ALL = (RESULT, STORED, ERASED)
+ALARMS = Published(name="alarm", event_type=ALARM, message=alarm.Message)
+BOX_STATUS = Published(name="status", event_type=presence.STATUS, message=presence.Status)
+BOX_INFO = Published(name="info", event_type=presence.INFO, message=presence.Info)
+BOX_HEALTH = Published(name="health", event_type=presence.HEALTH, message=presence.Health)
+SOURCE_STATUS = Published(
+    name="source-status", event_type=presence.SOURCE, message=presence.SourceStatus
+)
+
+ALL = (RESULT, STORED, ERASED, ALARMS, BOX_STATUS, BOX_INFO, BOX_HEALTH, SOURCE_STATUS)
 """Every one; a later version stands beside the earlier one."""
