@@ -209,11 +209,11 @@ class Connection:
     def subscribe(self, topic: str) -> None:
         """Ask for messages; the listener is told what the broker says."""
         five = self.version == "5"
-        present = self.limits.session_present
+        present, qos = self.limits.session_present, self._settings.subscribe_qos
         code, mid = (
-            self._client.subscribe(topic, options=options(present=present))
+            self._client.subscribe(topic, options=options(qos, present=present))
             if five
-            else self._client.subscribe(topic, 1)
+            else self._client.subscribe(topic, qos)
         )
         if code == MQTTErrorCode.MQTT_ERR_SUCCESS and mid is not None:
             self._asked[mid] = topic

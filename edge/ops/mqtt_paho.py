@@ -10,7 +10,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.ops.mqtt_types import NO_PROPERTIES, Limits, MqttSettings, Properties
+from edge.ops.mqtt_types import NO_PROPERTIES, Limits, MqttSettings, Properties, Qos
 from edge.ops.mqtt_wire import Wire
 
 KEEP_RETAINED: Final = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
@@ -113,10 +113,10 @@ def granted_3(settings: MqttSettings, *, present: bool) -> Limits:
     )
 
 
-def options(*, present: bool) -> SubscribeOptions:
+def options(qos: Qos, *, present: bool) -> SubscribeOptions:
     """Return how to subscribe: what the broker keeps is not sent again to a resumed session."""
     return SubscribeOptions(
-        qos=1,
+        qos=qos,
         retainAsPublished=True,
         retainHandling=KEEP_RETAINED if present else SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE,
     )

@@ -61,6 +61,9 @@ class MqttSettings:
     window: int = 64
     #: messages that the broker may send before one is acknowledged (MQTT 5)
     receive_maximum: int = 64
+    #: of subscriptions; 0 for who only looks: brokers queue few messages of QoS 1 for a client, and
+    #: throw away the others of what they keep (mosquitto: 1,000)
+    subscribe_qos: Qos = 1
     #: the largest packet the broker takes, where it does not say; 0: no limit
     max_packet: int = 0
     #: a larger packet from the broker is refused
