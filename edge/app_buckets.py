@@ -71,6 +71,7 @@ class Buckets:
         """Make the source of one."""
         from edge.sources.buckets.objects_change import Originals  # noqa: PLC0415
         from edge.sources.buckets.source import Bucket  # noqa: PLC0415
+        from edge.sources.buckets.swept import Swept  # noqa: PLC0415
 
         objects = self.objects_of(name, config)
         source = self._sources[name] = Bucket(
@@ -82,6 +83,7 @@ class Buckets:
             objects=objects,
             known=lambda ref: self._box.outbox.knows(event_id(name, ref)),
         )
+        source.remember_sweeps(Swept(self._box.spool, name, config))
         if config.when_removed == "erase":
             derived = self._box.bus.originals.derived
             made = partial(derived.between, place_of(config), config.bucket)
@@ -117,6 +119,7 @@ class Buckets:
             broke=self._box.holder.broke,
         )
         handler.originals = self._box.bus.originals
+        handler.given_up = self._box.outbox.remember
         return handler
 
     def triggers(self, sources: Mapping[str, SourceConfig]) -> dict[str, TriggerConfig]:

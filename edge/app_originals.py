@@ -64,7 +64,7 @@ class Originals:
 
     def triggers(self, sources: Mapping[str, SourceConfig]) -> dict[str, TriggerConfig]:
         """Return the built-in triggers that these sources need."""
-        from edge.sources.buckets.records_s3 import TYPES  # noqa: PLC0415
+        from edge.sources.buckets.rule import REMOVED  # noqa: PLC0415
 
         buckets = {name: one for name, one in sources.items() if isinstance(one, BucketConfig)}
         changing = [name for name, one in buckets.items() if one.after != "keep"]
@@ -77,7 +77,7 @@ class Originals:
             )
         if any(one.when_removed == "erase" for one in buckets.values()):
             made["erased"] = TriggerConfig(
-                filters=[{"prefix": {"type": f"{TYPES}ObjectRemoved:"}}],
+                filters=[{"any": [{"prefix": {"type": begin}} for begin in REMOVED]}],
                 subscriber=SubscriberConfig(ref=ERASE),
                 concurrency=2,
             )

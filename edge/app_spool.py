@@ -13,10 +13,11 @@ from edge.ops.database import Database
 from edge.sinks import outbox_mend
 from edge.sinks.derived_sql import SCHEMA as DERIVED
 from edge.sinks.outbox_sql import SCHEMA as OUTBOX
+from edge.sources.buckets.swept import SCHEMA as SWEPT
 from edge.sources.upload_rows import SCHEMA as JOBS
 
 NAME = "spool.db"
-SCHEMA = (*OUTBOX, JOURNAL, JOBS, DERIVED, COMMANDS)
+SCHEMA = (*OUTBOX, JOURNAL, JOBS, DERIVED, COMMANDS, SWEPT)
 """One script a version, for ``Database``."""
 
 

@@ -156,8 +156,9 @@ class BucketConfig(_Source):
     )
     when_removed: Literal["keep", "erase"] = key(
         "keep",
-        "What happens to redacted pictures when somebody removes the original. erase: they are "
-        "removed, too. Not with after = delete_source.",
+        "What happens to redacted pictures when the original is removed. erase: they are removed, "
+        "too. Not with after = delete_source, and not for a bucket whose rules let originals "
+        "expire early.",
     )
     metadata: tuple[str, ...] = key(
         (),

@@ -76,6 +76,11 @@ class OutboxConfig(Section):
     """``[outbox]``: what waits on this box until the store has it."""
 
     max_bytes: Size = key("2GiB", "Pictures may fill this much; then new ones wait or are dropped.")
-    parallel: int = key(4, "Parcels under way to the store at once (one a source).", ge=1, le=64)
+    parallel: int = key(
+        4,
+        "Parcels under way to the store at once: one a source, of a bucket source several.",
+        ge=1,
+        le=64,
+    )
     retry_max: Duration = key("30s", "Longest wait between two tries at a shut door.")
     remember: Duration = key("7d", "How long a delivered event's id is remembered.")

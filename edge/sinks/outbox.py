@@ -150,6 +150,22 @@ class Outbox:
             durable=False,
         )
 
+    async def remember(self, event_id: str) -> None:
+        """Know an event of which no parcel will come, as one of which there was one.
+
+        A parcel that comes of it all the same (somebody has the event tried again) is kept.
+        """
+        values = (_digest(event_id), _digest(""), self._clock())
+        # forgotten in a power cut, the picture is looked at once more
+        await self._database.do(
+            lambda connection: (
+                connection.execute(
+                    "INSERT OR REPLACE INTO known (event, parcel, at) VALUES (?, ?, ?)", values
+                ).rowcount
+            ),
+            durable=False,
+        )
+
     async def picture(self, key: str) -> bytes | None:
         """Return the picture of a parcel that waits, by its key; None where none does."""
         row = await self._database.do(

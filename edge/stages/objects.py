@@ -74,6 +74,8 @@ class RedactObject:
 
     Attributes:
         originals: told of what is worked on, and asked before; None: nobody has to know.
+        given_up: told of the event of a picture that can never be redacted, so that no sweep
+            brings it again; None: nobody has to know.
 
     """
 
@@ -99,6 +101,7 @@ class RedactObject:
         self._is_ours = is_ours
         self._broke = broke
         self.originals: Originals | None = None
+        self.given_up: Callable[[str], Awaitable[None]] | None = None
         #: how often the engine broke under a picture, by its event's id; only those that did
         self._failures: Counter[str] = Counter()
 
@@ -140,6 +143,8 @@ class RedactObject:
             metrics = self._metrics
             counter = metrics.pictures_withheld if withheld else metrics.pictures_rejected
             counter.labels(name, error.reason).inc()
+            if self.given_up:
+                await self.given_up(event_id(name, ref, event))
             raise
 
     async def close(self) -> None:

@@ -315,7 +315,7 @@ def test_every_picture_of_a_bucket_is_redacted_exactly_once_whatever_breaks(
     assert {event: times for event, times in out.items() if times > 1} == {}
     assert out.keys() - known.keys() == set(), "redacted, and never put"
     assert camera.must.keys() - out.keys() == set(), "put, and never redacted"
-    # one letter a telling: what a notification and a sweep after a restart told of has two
+    # one letter a telling: what a sweep found and a notification told of later has two
     assert letters.keys() == set(camera.poison.values())
     assert max(letters.values()) <= 2
     assert put == len(out) + len(gone) + len(letters)

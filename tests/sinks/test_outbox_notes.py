@@ -79,3 +79,12 @@ async def test_what_belongs_to_a_parcel_is_kept_with_it_or_not_at_all(
         await box.put(make_parcel(2), lambda _: noted.append("no room"))
     assert noted == ["new", "known"]
     await box.close()
+
+
+async def test_an_event_that_was_given_up_is_known_and_may_still_have_its_parcel(
+    outbox: Outbox,
+) -> None:
+    await outbox.remember("gate/1")
+    assert await outbox.knows("gate/1")
+    assert await outbox.put(make_parcel(1))
+    assert outbox.stats().waiting == 1

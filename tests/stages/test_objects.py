@@ -236,6 +236,24 @@ async def test_an_object_beyond_the_limit_is_refused(box: Box, rgw: Rgw, bucket:
     assert caught.value.reason == "too_large"
 
 
+async def test_a_sweep_is_spared_what_can_never_be_redacted(
+    box: Box, rgw: Rgw, bucket: str
+) -> None:
+    given_up: list[str] = []
+
+    async def give_up(event: str) -> None:
+        given_up.append(event)
+
+    box.redact.given_up = give_up
+    put(rgw, bucket, "a.jpg", b"no picture")
+    assert await box.redact(notification("a.jpg", etag="e9f4a28bd8a4cd4ad0dc7ea7d1d9a7b5")) is None
+    etag = rgw.client().stat_object(bucket_name=bucket, object_name="a.jpg").etag
+    with pytest.raises(Rejected):
+        await box.redact(notification("a.jpg", etag=etag))
+    listed = ObjectRef(bucket="frames", key="a.jpg", etag=etag)
+    assert given_up == [event_id("in", listed)]
+
+
 async def test_a_picture_that_cannot_be_shown_to_be_safe_is_withheld(
     box: Box, rgw: Rgw, bucket: str
 ) -> None:

@@ -1,7 +1,7 @@
 """Which notifications of a bucket matter: pictures to be redacted, and, where asked, removals.
 
-An object whose time is up (``LifecycleExpiration``) is not a removal: raw pictures are meant to go
-early, and what was made of them stays.
+An object whose time is up (``LifecycleExpiration``) counts as removed: a sweep that finds it gone
+cannot tell why it is.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ _STARTED: Final = f"{_CREATED}Post"
 _SAME: Final = frozenset(
     _CREATED + name for name in ("PutTagging", "DeleteTagging", "PutRetention", "PutLegalHold")
 )
-_REMOVED: Final = f"{TYPES}ObjectRemoved:"
+REMOVED: Final = (f"{TYPES}ObjectRemoved:", f"{TYPES}LifecycleExpiration:")
+"""How the types of removals begin."""
 # MinIO says so when somebody deletes what was not there
-_NOTHING: Final = f"{_REMOVED}NoOP"
+_NOTHING: Final = f"{TYPES}ObjectRemoved:NoOP"
 
 
 def is_removal(event: WireEvent) -> bool:
-    """Tell whether an event says that somebody removed an object, or hid it behind a marker."""
-    return event.type.startswith(_REMOVED) and event.type != _NOTHING
+    """Tell whether an event says that an object is gone, or hidden behind a marker."""
+    return event.type.startswith(REMOVED) and event.type != _NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

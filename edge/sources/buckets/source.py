@@ -34,6 +34,7 @@ from edge.sources.buckets.rule import BucketRule, is_removal
 from edge.sources.buckets.seen import Seen
 from edge.sources.buckets.sigv import Keys
 from edge.sources.buckets.sweep import Objects, Sweep, moment
+from edge.sources.buckets.swept import Swept
 from edge.sources.buckets.unreadable import set_aside
 
 T = TypeVar("T")
@@ -183,6 +184,10 @@ class Bucket:
         self._sweep.removals = Removals(
             self._config, self._source, self._rule, made=made, find=find, take=self._take
         )
+
+    def remember_sweeps(self, swept: Swept) -> None:
+        """Have sweeps pass over what earlier ones dealt with. To be called before it runs."""
+        self._sweep.swept_before = swept
 
     def forget(self, what: ObjectRef) -> None:
         """Learn that an object is gone, and what was made of it: it would be new if it came."""

@@ -23,6 +23,7 @@ from edge.sources.buckets.objects import Listed
 from edge.sources.buckets.records import read
 from edge.sources.buckets.removals import Removals
 from edge.sources.buckets.seen import Seen
+from edge.sources.buckets.swept import Swept
 
 BATCH: Final = 100
 """Events that are handed over at once."""
@@ -30,6 +31,7 @@ YOUNG: Final = timedelta(minutes=1)
 """Of an object this new the notification may be on its way."""
 GRACE_SECONDS: Final = 2.0
 """How long a notification is waited for, once a page."""
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Objects(Protocol):
@@ -68,6 +70,11 @@ class Sweep:
         take: Callable[[Sequence[WireEvent]], Awaitable[None]],
     ) -> None:
         self.removals: Removals | None = None
+        #: how far passes of earlier lives of the process came
+        self.swept_before: Swept | None = None
+        self._dealt_with = _LONG_AGO
+        #: the newest object of the pass under way
+        self._newest = _LONG_AGO
         self._config, self._source, self._objects = config, source, objects
         self._known, self._seen, self._take = known, seen, take
         self._since = since_of(config.sweep_since)
@@ -86,12 +93,13 @@ class Sweep:
             PartFailed: the bucket cannot be listed; ``marker`` stays.
 
         """
-        if self.removals and not self.marker:
-            self.removals.begin()
+        if not self.marker:
+            await self._begin()
         async for page in self._objects.list(self.marker):
             missed = await self._missed(page)
             for start in range(0, len(missed), BATCH):
                 await self._bring(missed[start : start + BATCH])
+            self._newest = max([self._newest, *(one.modified for one in page if one.modified)])
             if page:
                 if self.removals:
                     listed = {one.key for one in page}
@@ -100,7 +108,16 @@ class Sweep:
         if self.removals:
             await self.removals.compare(self.marker, None, ())
             await self.removals.end()
+        if self.swept_before and self._newest > _LONG_AGO:
+            await self.swept_before.finished(self._newest)
         self.marker = ""
+
+    async def _begin(self) -> None:
+        if self.removals:
+            self.removals.begin()
+        if self.swept_before:
+            self._dealt_with = await self.swept_before.until()
+        self._newest = _LONG_AGO
 
     @property
     def trouble(self) -> PartFailed | None:
@@ -130,7 +147,7 @@ class Sweep:
         return [
             one
             for one in page
-            if (one.modified is None or one.modified >= self._since)
+            if (one.modified is None or one.modified >= max(self._since, self._dealt_with))
             and not any(self._seen.has(one.key, mark) for mark in _marks(one))
         ]
 
@@ -197,6 +214,6 @@ def since_of(text: str) -> datetime:
 
     """
     if not text:
-        return datetime.min.replace(tzinfo=UTC)
+        return _LONG_AGO
     when = datetime.fromisoformat(text)
     return when if when.tzinfo else when.replace(tzinfo=UTC)
