@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -74,6 +75,8 @@ class FolderStore:
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="edge-folder")
         self._mark = f"{OWN}{secrets.token_hex(4)}-"
         self._swept = False
+        #: temporary files that a folder which was gone could not be freed of
+        self._unfinished: list[Path] = []
         self._inside: set[Path] = set()
 
     async def open(self) -> None:
@@ -131,6 +134,8 @@ class FolderStore:
             for leftover in _leftovers(self._root):
                 leftover.unlink(missing_ok=True)
             self._swept = True
+        while self._unfinished:
+            self._unfinished.pop().unlink(missing_ok=True)
 
     def _put(self, parcel: Parcel) -> None:
         picture, message = self._places(parcel.key)
@@ -158,7 +163,10 @@ class FolderStore:
                 name.replace(place)
         except OSError:
             for leftover in temporary:
-                leftover.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
+                    continue
+                self._unfinished.append(leftover)
             raise
         for directory in {place.parent for place, _ in files}:
             sync_directory(directory)

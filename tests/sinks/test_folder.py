@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,34 @@ async def test_a_folder_that_is_gone_shuts_the_door_and_is_not_made_by_a_put(
         await store.put(make_parcel())
     assert "mounted" in shut.value.hint
     assert not (tmp_path / "out").exists()
+
+
+async def test_a_folder_that_comes_and_goes_is_freed_of_what_was_half_written(
+    tmp_path: Path,
+) -> None:
+    """Found on a slow disk: the folder went while a picture was written beside its name."""
+    root, away = tmp_path / "out", tmp_path / "away"
+    store = folder(root)
+    await store.open()
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            root.rename(away)
+            away.rename(root)
+
+    thread = threading.Thread(target=come_and_go, name="come and go")
+    thread.start()
+    half_written = 0
+    for number in range(300):
+        with contextlib.suppress(PartFailed, Rejected):
+            await store.put(make_parcel(number, body=bytes(200_000)))
+        half_written += len(store._unfinished)
+    over.set()
+    thread.join()
+    assert half_written, "it never went in the middle: this showed nothing"
+    await store.open()
+    assert not [name for name in names(root) if name.startswith(".edge-tmp-")]
 
 
 async def test_a_file_where_the_folder_should_be_shuts_the_door(tmp_path: Path) -> None:
