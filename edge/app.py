@@ -12,9 +12,9 @@
                                       |
                               [ forwarder ] --> store              opened first, closed last
 
-Open: spool -> store -> engine -> bus -> path -> web -> sources -> ``READY=1``.
-Close: ``STOPPING=1`` -> sources -> pictures and events in hand (budget) -> store -> engine -> web
--> spool.
+Open: spool -> store -> engine -> bus -> path -> web -> sources -> broker -> ``READY=1``.
+Close: ``STOPPING=1`` -> sources -> pictures and events in hand (budget) -> store -> broker
+-> engine -> web -> spool.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ import os
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from edge.app_boots import Boots
 from edge.app_buckets import Buckets
 from edge.app_bus import Bus
 from edge.app_checks import faults
@@ -63,6 +64,9 @@ from edge.stages.pool import PicturePool
 from edge.stages.walk import Redact
 from edge.web.local import LocalServer
 from edge.web.server import WebServer
+
+if TYPE_CHECKING:
+    from edge.app_upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +111,18 @@ class Box:
         self.beats = Beats()
         self.notices = Notices()
         self.commands = BoxCommands(self, path)
+        self.boots = Boots(self.commands.ledger)
+        self.upstream = self._upstream(path)
+        self.page = ""
         self.web: WebServer | None = None
         self.local: LocalServer | None = None
+
+    def _upstream(self, path: Path | None) -> Upstream | None:
+        if self.config.mqtt is None:
+            return None
+        from edge.app_upstream import Upstream  # noqa: PLC0415 (MQTT: only where there is a broker)
+
+        return Upstream(self, self.config.mqtt, path)
 
     async def run(self) -> None:
         """Open, serve until a signal or ``stop``, close.
@@ -181,9 +195,12 @@ class Box:
             self._background.append(group.create_task(work, name=name))
 
         await self.commands.open()
+        await self.boots.open()
         start("engine", self.supervisor.keep("engine", self.holder.run))
         path = self._build_path()
         await self.bus.open(self.redact)
+        if self.upstream is not None:
+            await self.upstream.open()
         # after the triggers are set: some want to know what the store has
         start("store", self.commands.sync.run())
         start("bus", self.bus.broker.run())
@@ -199,7 +216,8 @@ class Box:
         )
         self.view = BoxView(self)
         web = WebServer(self.config.web, self.view, max_event=self.config.bus.max_event)
-        log.info("the page is at %s", await web.start())
+        self.page = await web.start()
+        log.info("the page is at %s", self.page)
         self.web, self.local = web, LocalServer(self.commands.socket(), self.view)
         await self.local.start()
         start("uploads", self._pump_uploads())
@@ -207,6 +225,8 @@ class Box:
         start("tick", self._tick())
         for name, config in self.config.sources.items():
             self.sources.add(name, config)
+        if self.upstream is not None:
+            self.upstream.start(start)
         notify(READY=1, STATUS=f"{len(self.config.sources)} sources")
 
     def _build_path(self) -> Delivery:
@@ -313,6 +333,8 @@ class Box:
         except Fatal as error:
             self._refused(error)
             return
+        if self.upstream is not None:
+            await self.upstream.reload(wanted)
         logs.set_up(wanted.log.level, self.config.log.format)
         live = ("sources", "privacy", "log", "triggers", "handlers")
         self.config = self.config.model_copy(update={name: getattr(wanted, name) for name in live})
@@ -332,6 +354,9 @@ class Box:
         if left:
             log.warning("%d pictures were not finished within %g s", left, budget)
         await self.forwarder.drain(budget / 2)
+        if self.upstream is not None:
+            await self.upstream.close(budget / 4)
+        await self.boots.ended()
         for task in self._background:
             task.cancel()
 

@@ -113,6 +113,7 @@ class Bus:
             HANDLER: after_jobs(self._box.buckets.handler(), self._box.uploads),
             SET_ASIDE: SetAside(),
             **self.originals.handlers(),
+            **({} if self._box.upstream is None else self._box.upstream.handlers()),
         }
         sink = _sink_of_the_environment()
         if sink is not None:
@@ -130,6 +131,8 @@ class Bus:
     async def sources_changed(self, sources: Mapping[str, SourceConfig]) -> None:
         """Set the triggers that the box needs for its sources."""
         triggers = BUILT_IN | self._box.buckets.triggers(sources) | self.originals.triggers(sources)
+        if self._box.upstream is not None:
+            triggers |= self._box.upstream.triggers()
         if K_SINK in self.handlers:
             triggers[K_SINK] = OF_THE_ENVIRONMENT
         await self.broker.set_triggers(triggers, "built-in")

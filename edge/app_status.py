@@ -58,7 +58,7 @@ class BoxView:
 
     def __init__(self, box: Box) -> None:
         self._box = box
-        self._started = datetime.now(UTC)
+        self.started = datetime.now(UTC)
         self._started_at = time.monotonic()
         self._traffic = BoxTraffic(box.bus, box.pictures)
 
@@ -126,7 +126,7 @@ class BoxView:
 
     def status(self) -> view.BoxStatus:
         counts = self._box.uploads.status().counts
-        return view.BoxStatus(
+        status = view.BoxStatus(
             overall=self._overall(),
             safe=self._safe(),
             seeing=[self._seeing(source) for source in self._box.sources.statuses()],
@@ -135,6 +135,9 @@ class BoxView:
             box=self._about(),
             notices=self._box.notices.all(),
         )
+        if self._box.upstream is not None:
+            status["upstream"] = self._box.upstream.status()
+        return status
 
     def _overall(self) -> view.Overall:
         reasons = [view.Reason(text=text, hint="see the log") for text in self.alive()[1]]
@@ -220,7 +223,7 @@ class BoxView:
             node=self._box.config.box.node,
             version=__version__,
             uptime=time.monotonic() - self._started_at,
-            started_at=self._started.isoformat(timespec="seconds"),
+            started_at=self.started.isoformat(timespec="seconds"),
             clock=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import http.client
 import os
@@ -18,6 +17,7 @@ from edge.cli.doctor import Check, Finding, in_thread
 from edge.config.root import BoxConfig, Config, state_directory
 from edge.config.units import show_duration
 from edge.config.web import WebConfig
+from edge.ops.machine import clock_synchronised
 
 _MIB = 2**20
 _LEAST_DISK = 200 * _MIB
@@ -26,8 +26,6 @@ _SLOW_FSYNC = 0.2
 _MEMORY = 200 * _MIB
 _MEMORY_A_SOURCE = 20 * _MIB
 _YEARS = range(2025, 2100)
-_UNSYNCHRONISED = 0x40
-_TIMEX_BYTES, _TIMEX_STATUS = 208, 40
 
 
 def box_checks(config: Config | None) -> list[Check]:
@@ -60,7 +58,7 @@ def clock(now: float | None = None) -> Finding:
             text=f"it is {shown}, which cannot be",
             hint="set the clock (timedatectl set-time), and turn NTP on (timedatectl set-ntp true)",
         )
-    kept = _is_synchronised()
+    kept = clock_synchronised()
     if kept is False:
         return Finding(
             name="clock",
@@ -69,19 +67,6 @@ def clock(now: float | None = None) -> Finding:
             hint="turn NTP on: timedatectl set-ntp true; a wrong clock dates pictures wrongly",
         )
     return Finding(name="clock", state="ok", text=shown + (", synchronised" if kept else ""))
-
-
-def _is_synchronised() -> bool | None:
-    """Ask the kernel (``adjtimex(2)``), as timedatectl does; None where it does not say."""
-    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
-    try:
-        result = ctypes.CDLL(None).adjtimex(timex)
-    except (OSError, AttributeError):
-        return None
-    if result < 0:
-        return None
-    status = int.from_bytes(timex.raw[_TIMEX_STATUS : _TIMEX_STATUS + 4], "little")
-    return not status & _UNSYNCHRONISED
 
 
 def memory(sources: int) -> Finding:

@@ -12,10 +12,17 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge.config import load_checks_buckets, load_checks_bus, load_checks_jobs, load_checks_names
+from edge.config import (
+    load_checks_buckets,
+    load_checks_bus,
+    load_checks_jobs,
+    load_checks_mqtt,
+    load_checks_names,
+)
 from edge.config.bus import BusConfig, TriggerConfig
 from edge.config.handlers import ForwardConfig, HandlerConfig
 from edge.config.load_faults import Fault, Location, show_given
+from edge.config.mqtt import MqttConfig
 from edge.config.root import BoxConfig, Config, state_directory
 from edge.config.secrets import has_reference
 from edge.config.sources import (
@@ -56,6 +63,7 @@ class Parts:
     web: WebConfig | None = None
     jobs: JobsConfig | None = None
     box: BoxConfig | None = None
+    mqtt: MqttConfig | None = None
 
 
 def parts(raw: Mapping[str, Any]) -> Parts:
@@ -78,6 +86,7 @@ def parts(raw: Mapping[str, Any]) -> Parts:
         web=_read(TypeAdapter(WebConfig), raw.get("web", {})),
         jobs=_read(TypeAdapter(JobsConfig), raw.get("jobs", {})),
         box=_read(TypeAdapter(BoxConfig), raw.get("box", {})),
+        mqtt=_read(TypeAdapter(MqttConfig), raw.get("mqtt")),
     )
 
 
@@ -105,7 +114,7 @@ def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
     """Yield what is wrong between the keys of ``given``."""
     yield from load_checks_bus.names(given.names)
     yield from load_checks_bus.unaddressed(given.unaddressed)
-    known = given.names.get("handlers", ())
+    known = (*given.names.get("handlers", ()), *load_checks_mqtt.handlers(given.mqtt))
     yield from load_checks_bus.faults(given.bus, given.triggers, given.handlers, known)
     for name, source in given.sources.items():
         yield from _blackout(("sources", name, "privacy", "blackout"), source)
@@ -119,6 +128,8 @@ def faults(given: Parts, environ: Mapping[str, str]) -> Iterator[Fault]:
             given.jobs, given.sources, given.names.get("sources", ())
         )
     yield from load_checks_names.faults(given.sources, given.store)
+    if given.mqtt is not None:
+        yield from load_checks_mqtt.faults(given.mqtt)
     if given.web is not None:
         yield from _web(given.web)
     if given.box is not None:

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from urllib.parse import quote
 
 from edge.web.verdict import LIVE, judge, trouble
-from edge.web.view import BoxStatus, Seeing
+from edge.web.view import BoxStatus, Seeing, Upstream
 from edge.web.words import age, count, moment, rate, sentence, size
 
 STALE_AFTER = 10.0
@@ -21,7 +21,7 @@ _WORDS = {
     "finished": "Finished",
     "failed": "Failed",
 }
-_OVERALL = {"ok": "All is well", "degraded": "Needs attention", "failed": "Not working"}
+OVERALL = {"ok": "All is well", "degraded": "Needs attention", "failed": "Not working"}
 
 
 class Card(TypedDict):
@@ -51,7 +51,7 @@ class Card(TypedDict):
 def page_model(status: BoxStatus) -> dict[str, Any]:
     """Return everything that ``main.html`` needs."""
     verdict = judge(status)
-    answers = [
+    answers: list[dict[str, Any]] = [
         {"id": "safe", "question": "Is it safe?", "facts": _safe(status), **verdict["safe"]},
         {
             "id": "seeing",
@@ -66,11 +66,21 @@ def page_model(status: BoxStatus) -> dict[str, Any]:
             **verdict["sending"],
         },
     ]
+    if "upstream" in status and "reporting" in verdict:
+        reporting = verdict["reporting"]
+        answers.append(
+            {
+                "id": "reporting",
+                "question": "Is it reporting?",
+                "facts": _reporting(status["upstream"]),
+                **reporting,
+            }
+        )
     told = {answer["text"] for answer in answers}
     overall = verdict["overall"]
     return {
         "overall": overall["state"],
-        "overall_word": _OVERALL[overall["state"]],
+        "overall_word": OVERALL[overall["state"]],
         "more_reasons": [r for r in overall["reasons"] if r["text"] not in told],
         "answers": answers,
         "safe_mode": status["safe"]["safe_mode"],
@@ -203,4 +213,33 @@ def _sending(status: BoxStatus) -> list[tuple[str, str]]:
         facts.append(("Events waiting", count(sending["events"])))
     if sending["letters"]:
         facts.append(("Dead letters", count(sending["letters"])))
+    return facts
+
+
+def _reporting(upstream: Upstream) -> list[tuple[str, str]]:
+    protocol = f", MQTT {upstream['protocol']}" if upstream["protocol"] else ""
+    waiting = "none"
+    if upstream["waiting"]:
+        waiting = f"{count(upstream['waiting'])} ({size(upstream['bytes'])})"
+        if upstream["oldest"] is not None:
+            waiting += f", oldest {age(upstream['oldest'])}"
+    facts = [
+        ("Broker", f"{upstream['broker']}{protocol}"),
+        ("Known there as", upstream["client_id"]),
+        ("Waiting", waiting),
+    ]
+    classes = [one for one in upstream["classes"] if one["waiting"]]
+    if classes:
+        words = ", ".join(f"{one['name']} {count(one['waiting'])}" for one in classes)
+        facts.append(("By class", words))
+    if upstream["estimate"] is not None and upstream["waiting"]:
+        facts.append(("Through in about", age(upstream["estimate"])))
+    if upstream["plan"]:
+        facts.append(("Plan", upstream["plan"]))
+    facts += [
+        ("Last delivered", moment(upstream["last_delivered"]) or "not yet"),
+        ("Delivered", count(upstream["delivered"])),
+    ]
+    if upstream["lost"]:
+        facts.append(("Gave way unsent", count(upstream["lost"])))
     return facts

@@ -1,11 +1,11 @@
-"""Is it safe, is it seeing, is it sending: three answers in words, and one state for the whole."""
+"""Is it safe, seeing, sending, reporting: answers in words, and one state for the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from edge.web.view import BoxStatus, Overall, Reason, Safe, Seeing, Sending, State
+from edge.web.view import BoxStatus, Overall, Reason, Safe, Seeing, Sending, State, Upstream
 from edge.web.words import age, count, size
 
 _RANK: dict[State, int] = {"ok": 0, "degraded": 1, "failed": 2}
@@ -16,6 +16,8 @@ QUIET_AFTER = 15.0
 LATE_AFTER = 120.0
 """Seconds that a parcel may wait for an open store before the page says so."""
 NEARLY_FULL = 0.9
+REFUSALS = ("bad_login", "not_authorized", "bad_client_id", "banned", "tls_client")
+"""Why a broker does not want this box; anything else may pass by itself."""
 
 
 class Answer(TypedDict):
@@ -34,24 +36,32 @@ class Verdict(TypedDict):
     safe: Answer
     seeing: Answer
     sending: Answer
+    #: left out where there is no broker
+    reporting: NotRequired[Answer]
 
 
 def judge(status: BoxStatus) -> Verdict:
-    """Answer the three questions, and fold them into the overall state."""
+    """Answer the questions, and fold them into the overall state."""
     safe = is_it_safe(status["safe"])
     seeing = is_it_seeing(status["seeing"], status["uploads"])
     sending = is_it_sending(status["sending"])
+    answers = [safe, seeing, sending]
+    if "upstream" in status:
+        answers.append(is_it_reporting(status["upstream"]))
     own = status["overall"]
-    state = max(own["state"], *(a["state"] for a in (safe, seeing, sending)), key=_RANK.__getitem__)
+    state = max(own["state"], *(a["state"] for a in answers), key=_RANK.__getitem__)
     reasons: list[Reason] = [
         {"text": answer["text"], "hint": answer["hint"]}
-        for answer in (safe, seeing, sending)
+        for answer in answers
         if answer["state"] != "ok"
     ]
     known = {reason["text"] for reason in reasons}
     reasons += [reason for reason in own["reasons"] if reason["text"] not in known]
     overall: Overall = {"state": state, "reasons": reasons}
-    return {"overall": overall, "safe": safe, "seeing": seeing, "sending": sending}
+    verdict: Verdict = {"overall": overall, "safe": safe, "seeing": seeing, "sending": sending}
+    if len(answers) > len(("safe", "seeing", "sending")):
+        verdict["reporting"] = answers[-1]
+    return verdict
 
 
 def is_it_safe(safe: Safe) -> Answer:
@@ -127,6 +137,47 @@ def is_it_sending(sending: Sending) -> Answer:
     if sending["waiting"]:
         return _answer("ok", "Yes, sending", f"{waiting} {'is' if one else 'are'} on the way.", "")
     return _answer("ok", "Yes, sending", "The store has every picture.", "")
+
+
+def is_it_reporting(upstream: Upstream) -> Answer:
+    """Say whether the broker hears the box, and what waits for it."""
+    one = upstream["waiting"] == 1
+    noun, wait = ("message", "waits") if one else ("messages", "wait")
+    waiting = f"{count(upstream['waiting'])} {noun} ({size(upstream['bytes'])})"
+    full = upstream["bytes"] >= NEARLY_FULL * upstream["max_bytes"] > 0
+    if upstream["state"] != "up":
+        return _unheard(upstream, f"{waiting} {wait}", full=full)
+    refused = upstream["refused"]
+    if refused:
+        topic, why = next(iter(refused.items()))
+        text = f"The broker refuses {topic}: {why.rstrip('.')}."
+        return _answer("degraded", "Partly", text, "Let the broker's access list allow it.")
+    oldest = upstream["oldest"] or 0.0
+    if upstream["plan"] and upstream["waiting"]:
+        return _answer("ok", "Yes, as planned", f"{waiting} {wait}: {upstream['plan']}.", "")
+    if full or oldest > LATE_AFTER:
+        text = f"{waiting} {wait}, the oldest for {age(oldest)}."
+        if upstream["estimate"] is not None:
+            text += f" They are through in about {age(upstream['estimate'])}."
+        return _answer("degraded", "Catching up", text, "")
+    if upstream["waiting"]:
+        text = f"{waiting} {'is' if one else 'are'} on the way."
+        return _answer("ok", "Yes, reporting", text, "")
+    return _answer("ok", "Yes, reporting", "The broker has every message.", "")
+
+
+def _unheard(upstream: Upstream, waiting: str, *, full: bool) -> Answer:
+    why = f": {upstream['reason'].rstrip('.')}" if upstream["reason"] else ""
+    word = "Refused" if upstream["code"] in REFUSALS else "Offline"
+    if not why:
+        word = "Connecting"
+    if full:
+        text = f"The broker does not hear the box{why}. {waiting}, and the room is nearly used up."
+        return _answer("failed", word, text, upstream["hint"])
+    safely = f"{waiting} safely on this box." if upstream["waiting"] else "Nothing waits."
+    return _answer(
+        "degraded", word, f"The broker does not hear the box{why}. {safely}", upstream["hint"]
+    )
 
 
 def _all(number: int) -> str:

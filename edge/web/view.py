@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Required, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, Required, TypedDict
 
 from edge.contracts import Hook, Intake, Jobs
 from edge.ops.metrics import Metrics
@@ -114,6 +114,52 @@ class Sending(TypedDict):
     letters: int
 
 
+class Class(TypedDict):
+    """One class of messages to the broker."""
+
+    #: ``alarm``, ``loss``, ``result`` …
+    name: str
+    waiting: int
+    bytes: int
+
+
+class Upstream(TypedDict):
+    """The way to the broker, and what waits for it."""
+
+    #: address without credentials, and the name the broker knows the box by
+    broker: str
+    client_id: str
+    #: ``connecting``, ``up``, ``waiting`` (for the next try) or ``closed``, and since when
+    state: str
+    since: str
+    #: why it is not up, as a code, in words, and what to do; seconds between two tries
+    code: str
+    reason: str
+    hint: str
+    next_try: float | None
+    #: ``5`` or ``3.1.1``; empty: no broker answered yet
+    protocol: str
+    #: number of the connection
+    session: int
+    #: messages that wait, their bytes, the age of the oldest (None: none waits), by class
+    waiting: int
+    bytes: int
+    oldest: float | None
+    classes: list[Class]
+    #: room for them, bytes
+    max_bytes: int
+    #: acknowledged by the broker: when last, and how many ever; how many gave way unsent
+    last_delivered: str | None
+    delivered: int
+    lost: int
+    #: seconds until the backlog is through; None: not known
+    estimate: float | None
+    #: what the bandwidth plan says now, in words; empty: nothing holds them back
+    plan: str
+    #: topics that the broker refuses, and why
+    refused: dict[str, str]
+
+
 class Box(TypedDict):
     """Which box this is, and how long it has been up."""
 
@@ -142,6 +188,8 @@ class BoxStatus(TypedDict):
     safe: Safe
     seeing: list[Seeing]
     sending: Sending
+    #: left out where there is no broker
+    upstream: NotRequired[Upstream]
     #: uploads by state: ``queued``, ``running``, ``done``, ``dead``
     uploads: dict[str, int]
     box: Box
