@@ -5,6 +5,8 @@
 MODEL ?=
 CONFIG ?=
 ARGS ?=
+# Test files that run side by side; most of a run is waiting for servers.
+WORKERS ?= 2
 PYTHON = .venv/bin/python
 # Where the demonstration keeps its state and pictures; removed by "make clean".
 DEMO = .run
@@ -21,7 +23,7 @@ endif
 
 test: setup-dev
 	@packaging/test-servers
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint format types house
 
