@@ -21,7 +21,16 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.errors import EdgeError, PartFailed
 from edge.ops import mqtt_faults as faults
 from edge.ops.mqtt_driver import Driver
-from edge.ops.mqtt_paho import granted, granted_3, of_message, options, pack, packet_size
+from edge.ops.mqtt_paho import (
+    PUBLISH,
+    granted,
+    granted_3,
+    head_of,
+    of_message,
+    options,
+    pack,
+    packet_size,
+)
 from edge.ops.mqtt_types import (
     NO_PROPERTIES,
     Limits,
@@ -73,6 +82,7 @@ class Connection:
         self._wire, self._settings, self._listener = wire, settings, listener
         self._loop = asyncio.get_running_loop()
         self.version, self.number = version, number
+        self._five = version == "5"
         self._welcome: asyncio.Future[Limits] = self._loop.create_future()
         #: done with why it ended; ``stopped`` where the box wanted it
         self.ended: asyncio.Future[PartFailed] = self._loop.create_future()
@@ -84,10 +94,11 @@ class Connection:
         self._acked = self._refusals = 0
         self._last_ack = 0.0
         self._driver = Driver(wire, settings, version)
+        self._driver.room = listener.freed
         self._client = client = self._driver.client
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
+        client.acked = self._on_ack
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
 
@@ -178,26 +189,27 @@ class Connection:
             PartFailed: it has ended.
 
         """
-        faults.check_topic(topic)
-        packed = pack(properties) if self.version == "5" and properties != NO_PROPERTIES else None
-        self._check_size(topic, payload, packed.pack() if packed else b"\0")
+        if self.ended.done():
+            raise faults.cut(self._settings.where)
+        packed = (pack(properties) if properties != NO_PROPERTIES else b"\0") if self._five else b""
+        head = head_of(topic)
+        self._check_size(topic, payload, packed)
         if self.limits.max_qos == 0:
             qos = 0
         future: asyncio.Future[None] = self._loop.create_future()
-        info = self._client.publish(
-            topic,
-            payload,
-            qos,
-            retain and self.limits.retain,
-            packed,  # type: ignore[arg-type]  # paho only packs it
-        )
-        if info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN or self.ended.done():
-            raise faults.cut(self._settings.where)
-        if qos == 0:
-            future.set_result(None)
+        mid = self._number() if qos else 0
+        first = PUBLISH | qos << 1 | (retain and self.limits.retain)
+        self._client.post(first, head, mid, packed, payload)
+        if mid:
+            self._acks[mid] = (future, topic, time.monotonic())
         else:
-            self._acks[info.mid] = (future, topic, time.monotonic())
+            future.set_result(None)
         return future
+
+    def _number(self) -> int:
+        while (number := self._client.number()) in self._acks:
+            pass  # they come round after 65535
+        return number
 
     def _check_size(self, topic: str, payload: bytes, properties: bytes) -> None:
         limit = self.limits.max_packet
@@ -285,27 +297,22 @@ class Connection:
         for future, _, _ in acks.values():
             _fail(future, PartFailed(str(error), hint=error.hint, reason=error.reason))
 
-    def _on_publish(
-        self, _client: object, _data: object, mid: int, code: ReasonCode, properties: PahoProperties
-    ) -> None:
+    def _on_ack(self, mid: int, code: int, words: str) -> None:
         found = self._acks.pop(mid, None)
         if found is None:
             return
         future, topic, since = found
         took = time.monotonic() - since
         self.round_trip += _SMOOTH * (took - self.round_trip) if self.round_trip else took
-        if code.value >= 0x80:
+        if code >= 0x80:
             self._refusals += 1
-            _fail(future, self._refused(topic, code, properties))
+            _fail(future, faults.of_publish(self._settings.where, topic, code, words))
         else:
             self._acked += 1
             self._last_ack = time.time()
             if not future.done():
                 future.set_result(None)
         self._listener.freed()
-
-    def _refused(self, topic: str, code: ReasonCode, properties: PahoProperties) -> EdgeError:
-        return faults.of_publish(self._settings.where, topic, code.value, _words(properties))
 
     def _on_subscribe(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import WebsocketConnectionError
@@ -13,6 +14,10 @@ from edge.ops.mqtt_faults import no_websocket
 from edge.ops.mqtt_paho import PahoClient, asked_for, to_paho
 from edge.ops.mqtt_types import Login, MqttSettings, Version, Will
 from edge.ops.mqtt_wire import Wire
+
+
+def _nothing() -> None:
+    pass
 
 
 class Driver:
@@ -34,6 +39,8 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._writing = self._live = False
         self._fd = wire.fileno()
+        #: called when the wire was full and no longer is
+        self.room: Callable[[], None] = _nothing
         self.client = self._made(wire)
 
     def _made(self, wire: Wire) -> PahoClient:
@@ -122,6 +129,7 @@ class Driver:
         self.client.loop_write()
         if self.closed():
             return
+        full = self._wire.full
         try:
             done = self._wire.flush() and not self.client.want_write()
         except OSError as error:
@@ -131,6 +139,8 @@ class Driver:
             self._loop.remove_writer(self._fd)
         else:
             self._loop.add_writer(self._fd, self.write)
+        if full and not self._wire.full:
+            self.room()
 
     def _last_words(self, error: OSError) -> None:
         """End it; but what the broker said before it hung up is the better reason."""

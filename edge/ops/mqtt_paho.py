@@ -2,40 +2,105 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from paho.mqtt._packet import decode_puback
 from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge.ops.mqtt_faults import check_topic
 from edge.ops.mqtt_types import NO_PROPERTIES, Limits, MqttSettings, Properties, Qos
-from edge.ops.mqtt_wire import Wire
+from edge.ops.mqtt_wire import Acked, Wire
 
+PUBLISH: Final = 0x30
 KEEP_RETAINED: Final = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
 
 
+def _unheard(mid: int, code: int, words: str) -> None:
+    pass
+
+
 class PahoClient(Client):
-    """paho's client on a socket that is connected already, for one connection."""
+    """paho's client on a socket that is connected already, for one connection.
+
+    What is published goes past paho, and so do its acknowledgements: paho makes nine objects for
+    each, and takes 38 µs a message where this takes 11.
+    """
 
     wire: Wire
+    #: told of each acknowledgement
+    acked: Acked = staticmethod(_unheard)
+
+    def number(self) -> int:
+        """Return the next packet's number."""
+        return self._mid_generate()
+
+    def post(self, first: int, topic: bytes, number: int, properties: bytes, body: bytes) -> None:
+        """Send a PUBLISH.
+
+        Args:
+            first: the packet's first byte: what it is, its quality of service, retain.
+            topic: with its length before it.
+            number: from ``number``; 0 with QoS 0, which has none.
+            properties: with their length before them; nothing in MQTT 3.1.1.
+            body: the message.
+
+        """
+        mid = number.to_bytes(2, "big") if number else b""
+        size = length(len(topic) + len(mid) + len(properties) + len(body))
+        packet = b"".join((bytes((first,)), size, topic, mid, properties, body))
+        if self._transport == "websockets":
+            # with QoS 0 paho would look for an object of its own
+            self._packet_queue(PUBLISH, packet, number, 1)
+            return
+        self.wire.send(packet)
+        self._last_msg_out = time.monotonic()
+        self._call_socket_register_write()
 
     def _create_socket_connection(self) -> Any:
         # paho would connect here, and block; with a WebSocket it goes on from here
         return self.wire
 
+    def _packet_read(self) -> MQTTErrorCode:
+        between = self._in_packet["command"] == 0 and self._transport != "websockets"
+        if between and self.wire.skim(self.acked):
+            self._last_bytes_received = time.monotonic()
+        return super()._packet_read()
 
-class _Packed:
-    """Properties as bytes: paho packs its own anew for each message, and that takes 20 µs."""
+    def _handle_pubackcomp(self, _: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
+        # with properties, in pieces, or through a WebSocket
+        found = decode_puback(0, self._in_packet["packet"], self._protocol)
+        words = getattr(found.properties, "ReasonString", "")
+        self.acked(found.mid, found.reason.value, str(words))
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    __slots__ = ("_bytes",)
 
-    def __init__(self, packed: bytes) -> None:
-        self._bytes = packed
+def length(number: int) -> bytes:
+    """Write a length as MQTT has it: seven bits a byte, the lowest first."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
 
-    def pack(self) -> bytes:
-        return self._bytes
+
+@lru_cache(maxsize=1024)
+def head_of(topic: str) -> bytes:
+    """Write a topic with its length before it.
+
+    Raises:
+        Rejected: ``bad_topic``.
+
+    """
+    check_topic(topic)
+    written = topic.encode()
+    return len(written).to_bytes(2, "big") + written
 
 
 def to_paho(properties: Properties, kind: int) -> PahoProperties:
@@ -55,10 +120,10 @@ def to_paho(properties: Properties, kind: int) -> PahoProperties:
 
 
 @lru_cache(maxsize=256)
-def pack(properties: Properties) -> _Packed:
+def pack(properties: Properties) -> bytes:
     """Pack the properties of a message."""
     packed = to_paho(properties, PacketTypes.PUBLISH)
-    return _Packed(packed.pack())  # type: ignore[no-untyped-call]
+    return bytes(packed.pack())  # type: ignore[no-untyped-call]
 
 
 def of_message(message: MQTTMessage) -> Properties:

@@ -7,12 +7,17 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 CHUNK: Final = 16 * 1024
 """Bytes read at once: as much as a TLS record has, and as little as never holds up the loop."""
 MOST_OUT: Final = 256 * 1024
+_PUBACK: Final = 0x40
+_SHORTEST: Final = 4
+Acked = Callable[[int, int, str], None]
+"""Is told of an acknowledgement: the message's number, the reason code, the broker's words."""
 
 
 class Wire:
@@ -28,7 +33,7 @@ class Wire:
         self._sock, self._most = sock, most
         self._in, self._at, self._read = b"", 0, False
         self._out = bytearray()
-        self._blocking = False
+        self._blocking = self._ended = False
         #: what ended it, where the network did
         self.error: OSError | None = None
         #: when something came last, by the monotonic clock
@@ -50,12 +55,26 @@ class Wire:
         if size > self._most:
             self.error = OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
             raise self.error
-        if self._at == len(self._in):
+        if self._at == len(self._in) and not self._ended:
             self._fill()
         end = self._at + size
         piece = self._in[self._at : end]
         self._at += len(piece)
         return piece
+
+    def skim(self, acked: Acked) -> bool:
+        """Take the acknowledgements that come next and say no more than number and code.
+
+        Only between two packets. Tells whether there were any.
+        """
+        if not (self.waiting or self._read or self._ended):
+            with suppress(OSError):  # paho asks again and hears of it
+                self._fill()
+        data, began = self._in, self._at
+        while size := _plain_ack(data, self._at):
+            at, self._at = self._at, self._at + size
+            acked(data[at + 2] << 8 | data[at + 3], data[at + 4] if size > _SHORTEST else 0, "")
+        return self._at > began
 
     def send(self, data: bytes | bytearray) -> int:
         """Take bytes to be written; all of them.
@@ -146,3 +165,16 @@ class Wire:
         self.bytes_in += len(self._in)
         if self._in:
             self.heard = time.monotonic()
+        else:
+            self._ended = True
+
+
+def _plain_ack(data: bytes, at: int) -> int:
+    """Return the size of the whole PUBACK without properties that begins there; 0: none does."""
+    left = len(data) - at
+    if left < _SHORTEST or data[at] != _PUBACK:
+        return 0
+    size = 2 + data[at + 1]
+    if size == _SHORTEST or (left >= size and (size == 5 or (size == 6 and not data[at + 5]))):
+        return size
+    return 0
