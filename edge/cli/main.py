@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("edge.cli.doctor:doctor", "Check everything that the box needs."),
     "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
     "ctl": ("edge.cli.ctl:ctl", "Command the box on this machine."),
+    "fleet": ("edge.cli.fleet:fleet", "See and command every box of a broker."),
     "event": ("edge.cli.event:event", "Send, watch, record and replay events; follow one."),
     "trigger": ("edge.cli.trigger:trigger", "List, set and remove triggers."),
     "bucket": ("edge.cli.bucket:bucket", "Set up and check notifications of object stores."),
