@@ -56,13 +56,13 @@ def ctl(
     if show_schema:
         answer(schema(verb), as_json=True)
         return
-    payload = _arguments(arguments, given["text"])
+    payload = read_arguments(arguments, given["text"])
     path = given["path"] or _socket(given["config"])
     reply = _asked(path, verb, payload, command_id=given["command_id"], wait=given["wait"])
     answer(reply, _text(reply), as_json=as_json)
 
 
-def _arguments(words: tuple[str, ...], text: str | None) -> dict[str, Any]:
+def read_arguments(words: tuple[str, ...], text: str | None) -> dict[str, Any]:
     """Read ``NAME=VALUE``; a value that is JSON is that, any other is text."""
     try:
         found = json.loads(text) if text else {}

@@ -71,7 +71,7 @@ def status(*, as_json: bool, watch: bool, **given: Any) -> None:
     help="Sign it: an Ed25519 key as PEM (openssl genpkey -algorithm ed25519).",
 )
 @click.option("--key", "key_id", metavar="NAME", help="Its name in [control.keys]; else KEYFILE's.")
-@click.option("--yes", "-y", is_flag=True, help="Change all boxes without being asked.")
+@click.option("--yes", "-y", is_flag=True, help="Needed to change all boxes at once.")
 @_EVERY
 @_WITHIN
 @json_option

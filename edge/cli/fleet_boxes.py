@@ -6,7 +6,7 @@ and said; a later version's box is shown by what this one knows of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -52,6 +52,8 @@ class Kept:
 class Box:
     """How a box is, by what it last said."""
 
+    #: what its topics begin with
+    topic: str
     site: str
     node: str
     #: ``online``, ``offline`` (gone without a word), ``stopped``, ``stale`` (it says it is online,
@@ -125,10 +127,10 @@ class Fleet:
     def boxes(self, now: datetime | None = None) -> list[Box]:
         """Return how every box is, by site and node."""
         moment = now or datetime.now(UTC)
-        return [_Reader(kept, self._every, moment).box(*key) for key, kept in self._sorted()]
-
-    def _sorted(self) -> Iterator[tuple[tuple[str, str], Kept]]:
-        return iter(sorted(self._boxes.items()))
+        return [
+            _Reader(kept, self._every, moment).box(self._start, *key)
+            for key, kept in sorted(self._boxes.items())
+        ]
 
     def _place(self, topic: str) -> tuple[tuple[str, str], str, str] | None:
         levels = topic.removeprefix(self._start).split("/") if topic.startswith(self._start) else []
@@ -171,13 +173,14 @@ class _Reader:
         current = count(self._health.get("session")) >= count(self._status.get("session"))
         self._heard = moment(self._health.get("at")) if current else None
 
-    def box(self, site: str, node: str) -> Box:
+    def box(self, start: str, site: str, node: str) -> Box:
         state = self._state()
         since = self._since(state)
         up, of, faults = self._sources()
         store, health = table(self._health.get("store")), plain(self._health.get("state"), 20)
         reason, hint = self._reason(state, faults)
         return Box(
+            topic=f"{start}{site}/{node}",
             site=self._name("site", site),
             node=self._name("node", node),
             state=state,

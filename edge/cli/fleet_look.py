@@ -37,6 +37,7 @@ class Look:
         self._link, self._fleet, self._filters = link, fleet, filters
         self._last = time.monotonic()
         self._answers: dict[str, PartFailed | None] = {}
+        self._marker = f"{link.status().client_id}/end"
         #: something came since it was cleared
         self.news = asyncio.Event()
 
@@ -48,21 +49,25 @@ class Look:
 
         """
         began = time.monotonic()
-        marker = f"{self._link.status().client_id}/end"
-        for each in [*self._filters, marker]:
+        for each in [*self._filters, self._marker]:
             self._link.subscribe(each, self._take, partial(self._told, each))
-        while not self._is_all(marker):
+        while not self._is_all():
             if time.monotonic() - began > within:
                 return False
             await asyncio.sleep(_TICK)
         return True
 
-    def _is_all(self, marker: str) -> bool:
+    def end(self) -> None:
+        """Look no more."""
+        for each in [*self._filters, self._marker]:
+            self._link.unsubscribe(each)
+
+    def _is_all(self) -> bool:
         for each in self._filters:
             refused = self._answers.get(each)
             if refused is not None:
                 raise refused
-        return marker in self._answers and time.monotonic() - self._last >= QUIET
+        return self._marker in self._answers and time.monotonic() - self._last >= QUIET
 
     def _told(self, each: str, error: PartFailed | None) -> None:
         self._answers[each] = error

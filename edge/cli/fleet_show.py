@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.cli.fleet_boxes import Box
+from edge.cli.fleet_read import plain
 
 HEAD: Final = (
     "SITE", "NODE", "STATE", "SINCE", "VERSION", "MODEL", "WAITING", "OLDEST", "SOURCES", "REASON",
@@ -31,7 +32,7 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 def line(box: Box) -> str:
     """Return a box as one line of JSON."""
-    return json.dumps(asdict(box), ensure_ascii=False)
+    return json.dumps(asdict(box) | {"topic": plain(box.topic)}, ensure_ascii=False)
 
 
 def ago(seconds: float | None) -> str:
