@@ -77,7 +77,7 @@ def test_every_schema_is_one() -> None:
     assert len({one.file for one in ALL}) == len({one.name for one in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("parcel", list(parcels()), ids=lambda parcel: parcel.key)
+@pytest.mark.parametrize("parcel", list(parcels()), ids=lambda parcel: parcel.content_type)
 def test_what_the_gate_says_is_described_whole(parcel: Parcel) -> None:
     message = json.loads(json.dumps(parcel.message))
     assert [error.message for error in STRICT.iter_errors(message)] == []
