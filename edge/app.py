@@ -23,15 +23,15 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.app_boots import Boots
 from edge.app_buckets import Buckets
 from edge.app_bus import Bus
-from edge.app_checks import faults
 from edge.app_commands import BoxCommands
+from edge.app_config import LIVE, BoxConfigured, needs_restart
 from edge.app_jobs import jobs_of
 from edge.app_parts import build_store, choose_engine
 from edge.app_spool import spool_in
@@ -40,11 +40,11 @@ from edge.bus.delivery import Delivery
 from edge.bus.lanes import LATEST, LanePolicy, Lanes
 from edge.bus.pictures import Kept, Pictures
 from edge.config.diff import changes
-from edge.config.load import load
 from edge.config.privacy import Policy, SourcePrivacy
 from edge.config.root import Config, state_directory
 from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SceneConfig, SourceConfig
 from edge.contracts import Source
+from edge.control.desired import Beginning, Desired
 from edge.control.live import Live
 from edge.control.sources import SourceTable
 from edge.errors import Fatal
@@ -83,7 +83,9 @@ TICK = 1.0
 class Box:
     """One box, from its configuration to its end. ``run`` once."""
 
-    def __init__(self, config: Config, *, path: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, *, path: Path | None = None, beginning: Beginning | None = None
+    ) -> None:
         self.config = config
         self.metrics = metrics = Metrics()
         self.origin = f"/{config.box.site}/{config.box.node}"
@@ -111,6 +113,9 @@ class Box:
         self.beats = Beats()
         self.notices = Notices()
         self.commands = BoxCommands(self, path)
+        self.configured = BoxConfigured(self, path)
+        probation = config.control.probation
+        self.desired = Desired(self.configured, beginning, probation=probation)
         self.boots = Boots(self.commands.ledger)
         self.upstream = self._upstream(path)
         self.page = ""
@@ -185,15 +190,19 @@ class Box:
         loop = asyncio.get_running_loop()
         self._reloading = loop.create_task(self._reload(), name="reload")
 
-    async def _open(self, group: asyncio.TaskGroup) -> None:
+    def _hear_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
 
+    async def _open(self, group: asyncio.TaskGroup) -> None:
+        self._hear_signals()
+
         def start(name: str, work: Coroutine[Any, Any, None]) -> None:
             self._background.append(group.create_task(work, name=name))
 
+        start("config", self.desired.run())
         await self.commands.open()
         await self.boots.open()
         start("engine", self.supervisor.keep("engine", self.holder.run))
@@ -223,10 +232,15 @@ class Box:
         start("uploads", self._pump_uploads())
         start("model", self.engine_choice.keep_looking(self.holder.reopen))
         start("tick", self._tick())
+        self._begin(start)
+
+    def _begin(self, start: Callable[[str, Coroutine[Any, Any, None]], None]) -> None:
+        """Open the taps, and say that all is open."""
         for name, config in self.config.sources.items():
             self.sources.add(name, config)
         if self.upstream is not None:
             self.upstream.start(start)
+        self.configured.ready = True
         notify(READY=1, STATUS=f"{len(self.config.sources)} sources")
 
     def _build_path(self) -> Delivery:
@@ -308,11 +322,9 @@ class Box:
             return
         notify(RELOADING=1)
         try:
-            wanted = load(self._path, also=faults)
+            await self.take(await self.configured.reread(self._path))
         except Fatal as error:
             self._refused(error)
-        else:
-            await self._apply(wanted)
         notify(READY=1)
 
     def _refused(self, error: Fatal) -> None:
@@ -322,22 +334,23 @@ class Box:
             without_credentials(str(error)),
         )
 
-    async def _apply(self, wanted: Config) -> None:
+    async def take(self, wanted: Config) -> None:
+        """Take over another configuration, as far as that goes without a restart.
+
+        Raises:
+            Fatal: triggers or handlers of it are none; the box goes on with the old one.
+
+        """
         different = changes(self.config, wanted)
-        later = [change.path for change in different if not change.live]
+        later = [change.path for change in needs_restart(self.config, wanted)]
         if later:
             log.warning("these need a restart: %s", ", ".join(later))
             self.notices.add(f"Changed, but not before a restart: {', '.join(later)}")
-        try:
-            await self.bus.apply(wanted)
-        except Fatal as error:
-            self._refused(error)
-            return
+        await self.bus.apply(wanted)
         if self.upstream is not None:
-            await self.upstream.reload(wanted)
+            self.upstream.reload(wanted)
         logs.set_up(wanted.log.level, self.config.log.format)
-        live = ("sources", "privacy", "log", "triggers", "handlers")
-        self.config = self.config.model_copy(update={name: getattr(wanted, name) for name in live})
+        self.config = self.config.model_copy(update={name: getattr(wanted, name) for name in LIVE})
         self._policies = {}
         await self.sources.apply(wanted.sources)
         log.info("configuration reloaded: %d changes", len(different))
@@ -345,6 +358,7 @@ class Box:
     async def _close(self) -> None:
         log.info("stopping")
         notify(STOPPING=1)
+        self.desired.closing = True
         budget = self.config.box.stop_timeout
         await self.sources.shut()
         await self.uploads.close()
@@ -361,8 +375,13 @@ class Box:
             task.cancel()
 
 
-def run_box(config: Config, path: Path | None) -> None:
+def run_box(config: Config, path: Path | None, beginning: Beginning | None = None) -> None:
     """Run a box in this process until it is told to stop.
+
+    Args:
+        config: what counts.
+        path: the operator's file, if there is one.
+        beginning: how ``config`` came to count.
 
     Raises:
         Fatal: it cannot work as configured.
@@ -370,6 +389,6 @@ def run_box(config: Config, path: Path | None) -> None:
     """
 
     async def main() -> None:
-        await Box(config, path=path).run()
+        await Box(config, path=path, beginning=beginning).run()
 
     asyncio.run(main())

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge import __version__
 from edge.app_checks import faults
+from edge.app_config import needs_restart
 from edge.app_parts import models_directory
-from edge.config.diff import changes
 from edge.config.load import loads
 from edge.config.load_faults import ConfigError
 from edge.config.privacy import Policy, SourcePrivacy
@@ -29,6 +29,7 @@ from edge.control.commands.box import Tell
 from edge.control.commands.executor import Executor
 from edge.control.commands.ledger import Ledger
 from edge.control.commands.ratchet import Floor, floor_of
+from edge.control.desired import Desired
 from edge.control.sources import SourceTable
 from edge.control.sync import Sync
 from edge.errors import Fatal, PartFailed
@@ -102,6 +103,10 @@ class BoxCommands:
     @property
     def letters(self) -> DeadLetters:
         return self._box.view.traffic
+
+    @property
+    def desired(self) -> Desired:
+        return self._box.desired
 
     @property
     def floor(self) -> Floor:
@@ -184,7 +189,7 @@ class BoxCommands:
                 for one in error.faults
             ]
             return told, []
-        return [], [one.path for one in changes(self._box.config, wanted) if not one.live]
+        return [], [one.path for one in needs_restart(self._box.config, wanted)]
 
     def models(self) -> Sequence[give.Model]:
         from edge.catalog.installed import Catalog, Damaged  # noqa: PLC0415

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge.app_presence import Facts
+from edge.app_remote import Remote
 from edge.cloudevents.json_format import encode_line
 from edge.config.bus import SubscriberConfig, TriggerConfig
 from edge.config.mqtt import MqttConfig
@@ -78,7 +79,7 @@ class Upstream:
         self.topics = Topics(site=about.site, node=about.node, prefix=config.prefix)
         self.link = MqttLink(
             settings_of(box.config, config),
-            login=FreshLogin(config, path),
+            login=FreshLogin(config, path, box.desired.tables or None),
             will=self._will,
             up=self._up,
             lost=self._lost,
@@ -92,6 +93,7 @@ class Upstream:
         self._alarms = Alarms()
         self._told = ""
         self.presence: Presence | None = None
+        self.remote = Remote(box, self.link, self.topics)
 
     # -- life
 
@@ -114,6 +116,7 @@ class Upstream:
         start("presence", self._box.supervisor.keep("presence", self._run_presence))
         start("publisher", self._box.supervisor.keep("publisher", self._run_publisher))
         start("look", self._keep_looking())
+        self.remote.start(start)
 
     async def close(self, budget: float) -> None:
         """Send what can be sent within ``budget`` seconds, say goodbye, and disconnect."""
@@ -241,14 +244,16 @@ class FreshLogin:
     another broker, which the file names by now, is not told to this one.
     """
 
-    def __init__(self, config: MqttConfig, path: Path | None) -> None:
+    def __init__(
+        self, config: MqttConfig, path: Path | None, tables: Mapping[str, Any] | None = None
+    ) -> None:
         self._login = _login_of(config)
         self._secrets = Secrets(None if path is None else path.resolve().parent, os.environ)
-        self._written: Mapping[str, Any] = {}
-        if path is not None:
+        if tables is None and path is not None:
             with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-                found = tomllib.loads(path.read_text(encoding="utf-8")).get("mqtt")
-                self._written = found if isinstance(found, dict) else {}
+                tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = (tables or {}).get("mqtt")
+        self._written: Mapping[str, Any] = found if isinstance(found, dict) else {}
 
     def __call__(self) -> Login:
         """Return user and password as they are now; as they were, where one cannot be read."""

@@ -8,6 +8,10 @@ import click
 
 from edge.cli.show import config_option
 
+AGAIN = 75
+"""Exit code where a configuration on probation could not run: the next start has the one before."""
+_NOT_ITS_FAULT = ("in_use",)
+
 
 @click.command()
 @config_option
@@ -20,22 +24,27 @@ from edge.cli.show import config_option
 )
 @click.option("--model", metavar="ID|FILE", help="Another model; an ONNX file is imported first.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.")
-def run(*, config: Path | None, demo: Path | None, model: str | None, port: int | None) -> None:
+def run(
+    *, config: Path | None, demo: Path | None, model: str | None, port: int | None
+) -> int | None:
     """Run the appliance until it is told to stop (SIGTERM, Ctrl-C); SIGHUP reloads."""
     from edge.app import run_box
-    from edge.app_checks import faults
+    from edge.app_config import begin, give_up
     from edge.app_parts import demo_config, with_model
-    from edge.config.load import config_file, load
+    from edge.config.load import config_file
+    from edge.errors import EdgeError
     from edge.ops import log as logs
 
     if demo is not None and config is not None:
         raise click.UsageError("--demo and --config exclude each other")
     path: Path | None = None
+    beginning = None
     if demo is not None:
         settings = demo_config(demo)
     else:
         path = config_file(config)
-        settings = load(path, also=faults)
+        begun = begin(path)
+        settings, beginning = begun.loaded.config, begun.beginning
     if port is not None:
         settings = settings.model_copy(
             update={"web": settings.web.model_copy(update={"port": port})}
@@ -43,4 +52,11 @@ def run(*, config: Path | None, demo: Path | None, model: str | None, port: int 
     if model is not None:
         settings = with_model(settings, model)
     logs.set_up(settings.log.level, settings.log.format)
-    run_box(settings, path)
+    try:
+        run_box(settings, path, beginning)
+    except EdgeError as error:
+        # what came from afar must not be what nobody starts again
+        if path is None or error.reason in _NOT_ITS_FAULT or not give_up(path, str(error)):
+            raise
+        return AGAIN
+    return None

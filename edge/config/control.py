@@ -49,6 +49,17 @@ class ControlConfig(Section):
     remember: Duration = key(
         "7d", "How long ids and replies are remembered; no command may expire later."
     )
+    reply_topics: tuple[str, ...] = key(
+        (),
+        "A Response Topic of a command must have a level reply under [mqtt] prefix, or begin with "
+        "one of these.",
+    )
+    probation: Duration = key(
+        "2min",
+        "A configuration that came from afar has so long to show that cameras, engine, store and "
+        "broker are as well as before; else the one before is in force again.",
+        gt=0,
+    )
     audit_rows: int = key(100_000, "Entries that the audit log keeps; the oldest go first.", ge=100)
 
 

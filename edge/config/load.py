@@ -18,7 +18,18 @@ from edge.config.load_faults import ConfigError, Fault, Location, show_given
 from edge.config.root import Config
 from edge.config.secrets import Secrets, has_reference
 
-__all__ = ["ConfigError", "Fault", "Loaded", "config_file", "examine", "load", "loads"]
+__all__ = [
+    "ConfigError",
+    "Fault",
+    "Loaded",
+    "config_file",
+    "examine",
+    "examine_tables",
+    "load",
+    "loads",
+    "parsed",
+    "tables_in",
+]
 
 Also = Callable[[load_checks.Parts], Iterable[Fault]]
 """Finds faults that only a room can tell (of filters, for example); ``app_checks`` has it."""
@@ -87,21 +98,37 @@ def examine(
         ConfigError: it cannot be read, or has faults; all of them are named.
 
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            str(path), [Fault(location=(), message=f"not UTF-8 at line {line}")]
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            str(path),
-            [Fault(location=(), message=f"cannot be read: {error.strerror}")],
-            hint="name the file with --config or $EDGE_CONFIG",
-        ) from error
+    text = _text_of(path)
     looked_up = Secrets(path.resolve().parent, environ, look=secrets)
     return _examine(text, str(path), looked_up, also)
+
+
+def tables_in(path: Path) -> dict[str, Any]:
+    """Return what a configuration file says, as written: secrets by reference, not yet checked.
+
+    Raises:
+        ConfigError: it cannot be read, or is no TOML.
+
+    """
+    return parsed(_text_of(path), str(path))
+
+
+def examine_tables(
+    tables: Mapping[str, Any],
+    where: str,
+    *,
+    directory: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    secrets: bool = True,
+    also: Also | None = None,
+) -> Loaded:
+    """Read a configuration from tables, as ``tables_in`` returns them; see ``examine``.
+
+    Raises:
+        ConfigError: it has faults; all of them are named.
+
+    """
+    return _judged(tables, where, Secrets(directory, environ, look=secrets), also)
 
 
 def config_file(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -116,9 +143,30 @@ def config_file(given: Path | None, environ: Mapping[str, str] = os.environ) -> 
     return _SYSTEM_FILE
 
 
-def _examine(text: str, where: str, secrets: Secrets, also: Also | None) -> Loaded:
+def _text_of(path: Path) -> str:
     try:
-        raw = tomllib.loads(text)
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            str(path), [Fault(location=(), message=f"not UTF-8 at line {line}")]
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            str(path),
+            [Fault(location=(), message=f"cannot be read: {error.strerror}")],
+            hint="name the file with --config or $EDGE_CONFIG",
+        ) from error
+
+
+def _examine(text: str, where: str, secrets: Secrets, also: Also | None) -> Loaded:
+    return _judged(parsed(text, where), where, secrets, also)
+
+
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """Return what a configuration's text says; see ``tables_in``."""
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # tomllib's message ends with "(at line 3, column 7)"
         raise ConfigError(
@@ -126,6 +174,9 @@ def _examine(text: str, where: str, secrets: Secrets, also: Also | None) -> Load
             [Fault(location=(), message=f"not TOML: {error}")],
             hint="text stands in quotes, a table's name in [brackets]",
         ) from None
+
+
+def _judged(raw: Mapping[str, Any], where: str, secrets: Secrets, also: Also | None) -> Loaded:
     resolving = _Resolving(secrets, raw)
     resolved = resolving.walk(raw, ())
     faults, config = list(resolving.faults), None

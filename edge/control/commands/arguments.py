@@ -103,6 +103,24 @@ class Toml(Args):
     toml: str = Field(max_length=60_000, description="The file's text.")
 
 
+class Apply(Args):
+    """A configuration: its whole text, or what is to differ from the one in force."""
+
+    toml: str = Field("", max_length=60_000, description="The whole file's text; or:")
+    patch: dict[str, Any] = Field(
+        {}, description="JSON merge patch (RFC 7396) of the configuration in force."
+    )
+    base: str = Field(
+        "",
+        max_length=64,
+        description="Digest of the configuration that this one was made from: refused where "
+        "another one is in force. Empty: whichever is.",
+    )
+    id: str = Field(
+        "", max_length=128, description="Its name in config/reported; empty: its digest."
+    )
+
+
 class Model(Args):
     """One model."""
 

@@ -54,7 +54,7 @@ def shown(value: Any, name: str = "") -> Any:
     if _SECRET.search(name) and value not in (None, "", True, False):
         return "***"
     if isinstance(value, str):
-        if len(value) > LONGEST:
+        if len(value) > LONGEST or name == "toml":  # a configuration may hold anything
             digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
             return f"{len(value)} characters, sha256 {digest}"
         return without_credentials(value)

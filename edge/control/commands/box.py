@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from edge.config.privacy import Policy
 from edge.config.sources import SourceConfig
+from edge.control.commands import arguments as take
 from edge.control.commands import results as give
 from edge.control.commands.ratchet import Floor
 from edge.control.sources import SourceTable
@@ -16,6 +17,18 @@ from edge.traffic import DeadLetters
 
 Tell = Callable[[str], None]
 """Told how far a long command is, in words."""
+
+
+class ConfigFromAfar(Protocol):
+    """Puts configurations on probation: ``control.desired.Desired``."""
+
+    async def apply(self, wanted: take.Apply) -> give.Applied:
+        """Put a configuration on probation. Raises Failed."""
+        ...
+
+    async def rollback(self) -> give.Applied:
+        """Put the one before on probation. Raises Failed."""
+        ...
 
 
 class CommandedBox(Protocol):
@@ -39,6 +52,11 @@ class CommandedBox(Protocol):
     @property
     def floor(self) -> Floor:
         """What commands raised privacy to."""
+        ...
+
+    @property
+    def desired(self) -> ConfigFromAfar:
+        """The configuration as somebody far away sees it."""
         ...
 
     def about(self) -> give.About:

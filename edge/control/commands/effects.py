@@ -138,6 +138,14 @@ async def _validate(box: CommandedBox, args: take.Toml, _: Tell) -> give.Validat
     return give.Validated(ok=not told, faults=told, restart=list(restart))
 
 
+async def _apply(box: CommandedBox, args: take.Apply, _: Tell) -> give.Applied:
+    return await box.desired.apply(args)
+
+
+async def _rollback(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Applied:
+    return await box.desired.rollback()
+
+
 async def _models(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Models:
     return give.Models(models=list(await asyncio.to_thread(box.models)))
 
@@ -201,8 +209,8 @@ EFFECTS: Mapping[str, Effect] = {
     "dlq.drop": _drop,
     "config.get": _get,
     "config.validate": _validate,
-    "config.apply": _not_yet("take a configuration from afar", "change the file, then SIGHUP"),
-    "config.rollback": _not_yet("go back to a configuration", "change the file, then SIGHUP"),
+    "config.apply": _apply,
+    "config.rollback": _rollback,
     "model.ls": _models,
     "model.pull": _pull,
     "model.use": _use,

@@ -23,6 +23,8 @@ class Caller:
     group: bool = False
     #: it may have waited on its way: an expiry must be said
     queued: bool = False
+    #: it is what somebody wants from now on, whenever that was said: it has no expiry
+    standing: bool = False
 
 
 def check(config: ControlConfig, verb: Verb, caller: Caller, key: str) -> None:

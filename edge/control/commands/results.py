@@ -101,6 +101,17 @@ class Validated(Result):
     restart: list[str] = Field(description="Keys that would need a restart.")
 
 
+class Applied(Result):
+    """A configuration that is on probation, or in force already."""
+
+    id: str
+    state: str = Field(description="probation, or applied: it is in force already.")
+    digest: str
+    restart: list[str] = Field(description="Keys for which the box starts anew first.")
+    until: str | None = Field(description="When the box will be back where it was, at the latest.")
+    message: str = Field("", description="Where the end is told.")
+
+
 class Model(Result):
     """A model on this box."""
 
