@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("edge.cli.config:config", "Check, show and explain the configuration."),
     "ctl": ("edge.cli.ctl:ctl", "Command the box on this machine."),
     "fleet": ("edge.cli.fleet:fleet", "See and command every box of a broker."),
+    "sim": ("edge.cli.sim:sim", "Simulate boxes, to size a broker or to try what listens."),
     "event": ("edge.cli.event:event", "Send, watch, record and replay events; follow one."),
     "trigger": ("edge.cli.trigger:trigger", "List, set and remove triggers."),
     "bucket": ("edge.cli.bucket:bucket", "Set up and check notifications of object stores."),
