@@ -139,7 +139,7 @@ class Facts:
             mood=source["state"],
         )
 
-    def _of_machine(self) -> Mapping[str, Any]:
+    def _of_machine(self) -> dict[str, Any]:
         clock = time.monotonic()
         if clock - self._machine_at >= MACHINE_EVERY:
             disk = shutil.disk_usage(self._box.spool.path.parent)

@@ -12,36 +12,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import time
-import tomllib
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import uuid4
 
+from edge import __version__
+from edge.app_broker import FreshLogin, live_of, settings_of
 from edge.app_presence import Facts
 from edge.app_remote import Remote
 from edge.cloudevents.json_format import encode_line
 from edge.config.bus import SubscriberConfig, TriggerConfig
 from edge.config.mqtt import MqttConfig
 from edge.config.root import Config
-from edge.config.secrets import Secrets
 from edge.contracts import Note
+from edge.control.commands.envelope import command_of
+from edge.control.commands.permissions import Caller
 from edge.errors import PartFailed, Rejected, TryLater
 from edge.event import PICTURE_ANNOTATED, PICTURE_CLASSIFIED, PICTURE_ERASED, WireEvent
 from edge.ops.mqtt import MqttLink
-from edge.ops.mqtt_types import Limits, Login, MqttSettings, Tls, Will, read_url
+from edge.ops.mqtt_types import Limits, Message, Will
+from edge.ops.redact_url import without_credentials
 from edge.sinks.outbox import Waiting
+from edge.sinks.upstream import settings
 from edge.sinks.upstream.alarms import Alarms
+from edge.sinks.upstream.home_assistant import Discovery
+from edge.sinks.upstream.outgoing import Outgoing
 from edge.sinks.upstream.plan import Plan
-from edge.sinks.upstream.presence import Presence, now
+from edge.sinks.upstream.presence import Presence, moment, now
 from edge.sinks.upstream.publisher import Publisher
-from edge.sinks.upstream.queue import Outgoing, UpstreamQueue
+from edge.sinks.upstream.queue import UpstreamQueue
 from edge.topics import Topics
+from edge.web import view
+from edge.web.guard import is_loopback
 
 if TYPE_CHECKING:
     from edge.app import Box
@@ -51,10 +58,12 @@ log = logging.getLogger(__name__)
 UPSTREAM = "upstream"
 """The handler that sends events to the broker, and the built-in trigger that uses it."""
 LOOK_EVERY = 1.0
+SETTING_WITHIN = 10.0
+"""Seconds after which the next one is looked at, whatever becomes of a setting."""
 OURS = ("seq", "historical")
 """Extensions that the box itself adds on the way."""
 _ALARMS = "alarms"
-_SETTLE_S = 0.05
+_HELD_UP = ("paused", "waiting_for_window", "waiting_for_budget")
 _PICTURE = re.compile(r"^io\.edge\.picture\.([a-z]+)\.v\d+$")
 
 Start: TypeAlias = Callable[[str, Coroutine[Any, Any, None]], None]
@@ -85,7 +94,7 @@ class Upstream:
             lost=self._lost,
         )
         self.plan = Plan(box.config.upstream)
-        self.queue = UpstreamQueue(box.spool, box.config.upstream, box.metrics)
+        self.queue = UpstreamQueue(box.spool, box.config.upstream, box.metrics, origin=box.origin)
         self.publisher = Publisher(
             self.queue, self.link, self.topics, box.config.upstream, box.metrics, self.plan
         )
@@ -99,11 +108,14 @@ class Upstream:
 
     async def open(self) -> None:
         """Get ready: the spool is open, the store not yet asked. Nothing is sent."""
+        await self.queue.open()
         self.presence = Presence(
             self.link,
             self.topics,
             start=self._box.boots.number,
             every=self._config.health_every,
+            announce=self._home_assistant(),
+            spent=self.plan.spend,
         )
         self._alarms = Alarms(await self._box.commands.ledger.kept(_ALARMS))
         self._box.forwarder.also.append(self.stored)
@@ -112,26 +124,61 @@ class Upstream:
         """Begin to connect and to send; all sources are there."""
         if self.presence is None:
             raise RuntimeError("open it first")
+        self.link.subscribe(settings.filter_of(self.topics), self._asked)
         start("mqtt", self._box.supervisor.keep("mqtt", self._run_link))
         start("presence", self._box.supervisor.keep("presence", self._run_presence))
         start("publisher", self._box.supervisor.keep("publisher", self._run_publisher))
-        start("look", self._keep_looking())
+        start("look", self._box.supervisor.keep("look", self._keep_looking))
         self.remote.start(start)
 
     async def close(self, budget: float) -> None:
         """Send what can be sent within ``budget`` seconds, say goodbye, and disconnect."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(budget):
-                while self.queue.stats().waiting and self.link.status().state == "up":
-                    await asyncio.sleep(_SETTLE_S)
+        await self.publisher.drain(budget)
         self.publisher.pause()
         if self.presence is not None:
             await self.presence.stop()
         await self.link.close()
 
-    async def reload(self, wanted: Config) -> None:
+    def reload(self, wanted: Config) -> None:
         """Take over what of ``[upstream]`` can change while the box runs."""
-        self.plan.configure(wanted.upstream)
+        config = live_of(self._box.config.upstream, wanted.upstream)
+        self.publisher.change(config)
+        self._box.config = self._box.config.model_copy(update={"upstream": config})
+
+    def status(self) -> view.Upstream:
+        """Say how the link is, and what waits. Cheap, never blocks."""
+        link, queue = self.link.status(), self.publisher.status()
+        down, presence = link.state != "up", self.presence
+        last = queue["last_delivered"]
+        refused = {} if presence is None else dict(presence.shelf.status())
+        sizes = {kind: one.waiting_bytes for kind, one in self.queue.stats().classes.items()}
+        words = queue["words"] if queue["state"] in _HELD_UP else ""
+        return view.Upstream(
+            broker=link.broker,
+            client_id=link.client_id,
+            state=link.state,
+            since=moment(link.since),
+            code=link.code if down else "",
+            reason=without_credentials(link.reason) if down else "",
+            hint=link.hint if down else "",
+            next_try=link.next_try or None,
+            protocol=link.limits.version if link.limits else "",
+            session=0 if presence is None else presence.session,
+            waiting=queue["waiting"],
+            bytes=queue["bytes"],
+            oldest=queue["oldest_s"] if queue["waiting"] else None,
+            classes=[
+                view.Class(name=kind, waiting=many, bytes=sizes[kind])
+                for kind, many in queue["classes"].items()
+            ],
+            max_bytes=self._box.config.upstream.max_bytes,
+            last_delivered=None if last is None else moment(datetime.fromtimestamp(last, UTC)),
+            delivered=queue["delivered"],
+            lost=queue["tombstoned"],
+            estimate=queue["through_in_s"],
+            plan=words,
+            refused={**refused, **link.refused, **queue["held"]},
+        )
 
     async def _run_link(self, up: Callable[[], None]) -> None:
         up()
@@ -188,11 +235,42 @@ class Upstream:
             log.warning("%s. %s", error, error.hint)
         self._told = error.reason
 
+    async def _asked(self, messages: Sequence[Message]) -> None:
+        """Change settings of sources that somebody asks for; what is refused is said once more."""
+        for message in messages:
+            try:
+                wanted = settings.setting_of(message, self.topics, self._box.sources.configs)
+            except Rejected as error:
+                log.warning("%s: %s", message.topic, error)
+                continue
+            given = {"id": uuid4().hex, "args": wanted.args}
+            caller = Caller(channel="mqtt", who="set", retained=message.retain)
+            executor = self._box.commands.executor
+            reply = await executor.execute(
+                command_of(given, wanted.verb), caller, wait=SETTING_WITHIN
+            )
+            if reply.status == "error":
+                log.warning("%s: %s. %s", message.topic, reply.message, reply.hint)
+                if self.presence is not None:
+                    self.presence.settled(wanted.source, wanted.key)
+
+    def _home_assistant(self) -> Discovery | None:
+        if not self._config.home_assistant:
+            return None
+        reachable = "" if is_loopback(self._box.config.web.host) else self._box.page
+        return Discovery(
+            prefix=self._config.home_assistant,
+            topics=self.topics,
+            version=__version__,
+            page=reachable,
+        )
+
     # -- looking
 
-    async def _keep_looking(self) -> None:
+    async def _keep_looking(self, up: Callable[[], None]) -> None:
         while True:
             look, troubles = self.facts.look()
+            up()
             if self.presence is not None:
                 self.presence.show(look)
             at = datetime.now(UTC)
@@ -237,67 +315,6 @@ class ToBroker:
         """Nothing is held here."""
 
 
-class FreshLogin:
-    """Who connects. Secrets are looked up anew each time, since they may rotate.
-
-    The references are those that the file had when the box started: a password that is meant for
-    another broker, which the file names by now, is not told to this one.
-    """
-
-    def __init__(
-        self, config: MqttConfig, path: Path | None, tables: Mapping[str, Any] | None = None
-    ) -> None:
-        self._login = _login_of(config)
-        self._secrets = Secrets(None if path is None else path.resolve().parent, os.environ)
-        if tables is None and path is not None:
-            with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-                tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        found = (tables or {}).get("mqtt")
-        self._written: Mapping[str, Any] = found if isinstance(found, dict) else {}
-
-    def __call__(self) -> Login:
-        """Return user and password as they are now; as they were, where one cannot be read."""
-        try:
-            self._login = Login(
-                self._now("user", self._login.user), self._now("password", self._login.password)
-            )
-        except ValueError as error:
-            log.warning("the broker's credentials stay as they were: %s", error)
-        return self._login
-
-    def _now(self, key: str, before: str) -> str:
-        written = self._written.get(key)
-        return self._secrets.resolve(written) if isinstance(written, str) else before
-
-
-def settings_of(config: Config, mqtt: MqttConfig) -> MqttSettings:
-    """Return where the broker is and how to talk to it.
-
-    Raises:
-        PartFailed: ``bad_broker``.
-
-    """
-    box = config.box
-    tls = Tls(
-        ca_file=mqtt.ca_file,
-        cert_file=mqtt.cert_file,
-        key_file=mqtt.key_file,
-        alpn=mqtt.alpn,
-        server_name=mqtt.server_name,
-    )
-    client_id = mqtt.client_id or f"edge-{box.site}-{box.node}"
-    settings, _ = read_url(mqtt.url, client_id=client_id, tls=tls)
-    return replace(
-        settings,
-        proxy=mqtt.proxy.reveal(),
-        version=mqtt.version,
-        keepalive=max(1, round(mqtt.keepalive)),
-        session_expiry=round(mqtt.session_expiry),
-        window=config.upstream.window,
-        longest_wait=mqtt.retry_max,
-    )
-
-
 def outgoing_of(event: WireEvent, kind: str, source: str) -> Outgoing:
     """Return an event as a message to the broker: a CloudEvent in JSON.
 
@@ -316,7 +333,3 @@ def _alarm(message: Mapping[str, Any], at: datetime) -> Outgoing:
     return Outgoing(
         kind="alarm", source=source, id=str(message["id"]), body=message, at=at.timestamp()
     )
-
-
-def _login_of(config: MqttConfig) -> Login:
-    return Login(config.user.reveal(), config.password.reveal())

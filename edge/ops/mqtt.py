@@ -39,8 +39,6 @@ from edge.ops.mqtt_wire import Wire
 HELD: Final = 30.0
 """Seconds that a connection must have lasted so that the next wait is short again: two boxes with
 one client id must not throw each other out every second."""
-
-
 AGAIN: Final = 60.0
 """Seconds after which a filter that the broker refused is asked for again."""
 
@@ -265,12 +263,18 @@ class MqttLink:
         self._counts["published"] += 1
         return future
 
+    @property
+    def free(self) -> int:
+        """How many messages with QoS 1 may be sent now; none while there is no link."""
+        one = self._connection
+        return 0 if one is None or one.full(1) else one.limits.window - one.in_flight
+
     async def room(self) -> int:
         """Wait until the link is up and messages may be sent; return how many with QoS 1."""
-        while self._connection is None or self._connection.full(1):
+        while not (free := self.free):
             self._free.clear()
             await self._free.wait()
-        return self._connection.limits.window - self._connection.in_flight
+        return free
 
     async def deliver(
         self,
@@ -375,11 +379,9 @@ class MqttLink:
     def status(self) -> LinkStatus:
         """Return how it is now."""
         connection, error = self._connection, self._error
-        counts = Counter(self._counts)
-        if connection:
-            counts += connection.counts
-        for subscription in self._subscriptions.values():
-            counts += subscription.counts
+        counts = self._counts + (connection.counts if connection else Counter())
+        counts = sum((one.counts for one in self._subscriptions.values()), counts)
+        refused = {name: one.refused for name, one in self._subscriptions.items() if one.refused}
         return LinkStatus(
             state=self._state,
             since=self._since,
@@ -393,8 +395,6 @@ class MqttLink:
             in_flight=connection.in_flight if connection else 0,
             round_trip=connection.round_trip if connection else 0.0,
             last_ack=connection.last_ack if connection else self._last_ack,
-            refused={
-                topic: str(one.refused) for topic, one in self._subscriptions.items() if one.refused
-            },
+            refused={name: str(error) for name, error in refused.items()},
             counts=counts,
         )

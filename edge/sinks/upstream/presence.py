@@ -197,10 +197,11 @@ class Presence:
             found.update(message.topic for message in messages if message.payload)
 
         while True:
-            self._connected.clear()
             await self._connected.wait()
+            self._connected.clear()
             session = self.session
-            for each in filters:
+            for each in (*filters, *filters):
+                # twice: a run that died here left its subscription, and an old one hears nothing
                 self._link.subscribe(each, take)
             await asyncio.sleep(READ_BACK)
             for each in filters:
