@@ -169,6 +169,8 @@ def command_of(given: Mapping[str, Any], verb: str = "") -> Command:
         faults.append(f"verb: expected {verb or 'one'}, got {said!r}"[:200])
     if not isinstance(given.get("args", {}), dict):
         faults.append("args: expected an object")
+    if not _is_text(given):
+        faults.append("half a letter stands in it (an unpaired \\uD800 to \\uDFFF)")
     issued, expires = _moment(given, "issued", faults), _moment(given, "expires", faults)
     if faults:
         raise Failed("bad_request", "; ".join(faults))
@@ -183,6 +185,12 @@ def command_of(given: Mapping[str, Any], verb: str = "") -> Command:
     )
 
 
+def id_in(given: Mapping[str, Any]) -> str:
+    """Return the id of an envelope that is no command; empty where it has none either."""
+    said = str(given.get("id", ""))
+    return said if _ID.fullmatch(said) else ""
+
+
 def _moment(given: Mapping[str, Any], name: str, faults: list[str]) -> float | None:
     value = given.get(name)
     if value is None:
@@ -195,6 +203,15 @@ def _moment(given: Mapping[str, Any], name: str, faults: list[str]) -> float | N
         pass
     faults.append(f"{name}: expected a time with zone, like 2026-11-20T10:00:00Z")
     return None
+
+
+def _is_text(given: Mapping[str, Any]) -> bool:
+    """Tell whether all of it can be written down as UTF-8."""
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

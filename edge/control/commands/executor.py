@@ -33,6 +33,7 @@ from edge.control.commands.envelope import (
     Reply,
     command_of,
     failure,
+    id_in,
     read_object,
 )
 from edge.control.commands.judge import Judge
@@ -129,14 +130,15 @@ class Executor:
             wait: seconds after which the answer is ``accepted`` while it goes on; None: any time.
 
         """
-        command = None
+        given: Mapping[str, Any] = {}
         try:
             given, key = read_object(body), ""
             if is_signed(given):
                 key, given = opened(given, self._judge.keys)
             command = command_of(given, verb)
         except Failed as error:
-            return await self._refused(error, command, caller, verb)
+            reply = await self._refused(error, None, caller, verb)
+            return replace(reply, id=id_in(given))
         return await self.execute(command, caller, key=key, say=say, wait=wait)
 
     async def execute(
