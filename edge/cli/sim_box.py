@@ -50,8 +50,16 @@ class Tally:
     trips: deque[float] = field(default_factory=lambda: deque(maxlen=2000))
     #: boxes that were welcomed at least once, and seconds until the last of them was
     welcomed: set[int] = field(default_factory=set)
+    #: and those that tried at least once
+    settled: set[int] = field(default_factory=set)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     welcomed_after: float = 0.0
     began: float = field(default_factory=time.monotonic)
+
+    def settle(self, number: int) -> None:
+        """Note that a box connected, or could not."""
+        self.settled.add(number)
+        self.news.set()
 
 
 class Forgetful(Ledger):
@@ -136,9 +144,8 @@ class SimBox:
 
     # -- life
 
-    async def run(self, after: float) -> None:
-        """Live until cancelled, from ``after`` seconds on; come and go as the plan says."""
-        await asyncio.sleep(after)
+    async def run(self) -> None:
+        """Live until cancelled; come and go as the plan says."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._produce(), name=f"box {self._number} produces")
             group.create_task(self._come_and_go(), name=f"box {self._number} comes and goes")
@@ -208,6 +215,7 @@ class SimBox:
     def _up(self, limits: Limits) -> None:
         tally = self._tally
         tally.counts["connects"] += 1
+        tally.settle(self._number)
         if self._number not in tally.welcomed:
             tally.welcomed.add(self._number)
             tally.welcomed_after = time.monotonic() - tally.began
@@ -217,6 +225,7 @@ class SimBox:
     def _lost(self, error: PartFailed) -> None:
         self._tally.counts["lost connections"] += 1
         self._tally.reasons[error.reason] += 1
+        self._tally.settle(self._number)
 
     async def _show(self, presence: Presence) -> None:
         while True:

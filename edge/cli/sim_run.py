@@ -6,7 +6,7 @@ import asyncio
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,9 @@ from edge.errors import EdgeError
 from edge.ops.mqtt import MqttLink
 
 REPORT_EVERY: Final = 5.0
-_AT_ONCE: Final = 200
+_AT_ONCE: Final = 32
+_CONNECTING: Final = 50
+"""Boxes that connect at once, at the start."""
 Report = Callable[[Mapping[str, Any]], None]
 """Is told the statistics."""
 
@@ -50,6 +52,7 @@ class Simulation:
         self.boxes = [SimBox(plan, number, broker, self.tally) for number in range(plan.boxes)]
         self._memory = resident()
         self._before = _Before()
+        self._over = False
 
     async def run(self, duration: float | None, *, keep: bool) -> Mapping[str, Any]:
         """Let it happen for so many seconds, or until cancelled; return the last statistics.
@@ -71,6 +74,7 @@ class Simulation:
             if working.done():
                 working.result()
             last = self.statistics()
+            self._over = True
             await self._leave()
         finally:
             working.cancel()
@@ -82,17 +86,22 @@ class Simulation:
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for number, box in enumerate(self.boxes):
-                after = number / self._plan.connect_rate
-                group.create_task(box.run(after), name=f"box {number} lives")
             group.create_task(self._tell(), name="statistics")
             if self._plan.faults.reconnect:
                 group.create_task(self._storms(), name="storms")
+            for number, box in enumerate(self.boxes):
+                # more at once would only wait for this process, and time out
+                while number - len(self.tally.settled) >= _CONNECTING:
+                    self.tally.news.clear()
+                    await self.tally.news.wait()
+                group.create_task(box.run(), name=f"box {number} lives")
+                await asyncio.sleep(1 / self._plan.connect_rate)
 
     async def _tell(self) -> None:
-        while True:
+        while not self._over:
             await asyncio.sleep(REPORT_EVERY)
-            self._report(self.statistics())
+            if not self._over:
+                self._report(self.statistics())
 
     async def _storms(self) -> None:
         while True:
@@ -102,23 +111,22 @@ class Simulation:
                 box.throw()
 
     async def _leave(self) -> None:
-        turns = asyncio.Semaphore(_AT_ONCE)
+        rest = iter(self.boxes)
 
-        async def one(box: SimBox) -> None:
-            async with turns:
+        async def some() -> None:
+            for box in rest:
                 await box.leave()
 
         async with asyncio.TaskGroup() as group:
-            for box in self.boxes:
-                group.create_task(one(box), name="goodbye")
+            for _ in range(_AT_ONCE):
+                group.create_task(some(), name="goodbye")
 
     async def _clean(self) -> None:
         """Have the broker forget the boxes."""
+        topics = (topic for box in self.boxes for topic in _retained(box, self._plan.sources))
         async with opened(self._broker) as link, asyncio.TaskGroup() as group:
-            turns = asyncio.Semaphore(_AT_ONCE)
-            for box in self.boxes:
-                for topic in _retained(box, self._plan.sources):
-                    group.create_task(_forget(link, topic, turns), name="forget")
+            for _ in range(_AT_ONCE):
+                group.create_task(_forget(link, topics), name="forget")
 
     def statistics(self) -> Mapping[str, Any]:
         """Return how it goes, rates since the last time."""
@@ -162,7 +170,7 @@ def text(found: Mapping[str, Any]) -> str:
     extras = [
         f"{count} {name}"
         for name, count in sorted(found["counts"].items())
-        if name not in {"acknowledged", "made result", "connects"}
+        if count and name not in {"acknowledged", "made result", "connects"}
     ]
     extras += [f"{count} x {reason}" for reason, count in sorted(found["reasons"].items())]
     return ", ".join([*words, *extras])
@@ -186,7 +194,7 @@ def _retained(box: SimBox, sources: int) -> list[str]:
     return found
 
 
-async def _forget(link: MqttLink, topic: str, turns: asyncio.Semaphore) -> None:
-    async with turns:
+async def _forget(link: MqttLink, topics: Iterator[str]) -> None:
+    for topic in topics:
         with suppress(EdgeError):
             await link.deliver(topic, b"", retain=True)
