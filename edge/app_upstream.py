@@ -36,7 +36,6 @@ from edge.errors import PartFailed, Rejected, TryLater
 from edge.event import PICTURE_ANNOTATED, PICTURE_CLASSIFIED, PICTURE_ERASED, WireEvent
 from edge.ops.mqtt import MqttLink
 from edge.ops.mqtt_types import Limits, Message, Will
-from edge.ops.redact_url import without_credentials
 from edge.sinks.outbox import Waiting
 from edge.sinks.upstream import settings
 from edge.sinks.upstream.alarms import Alarms
@@ -159,7 +158,8 @@ class Upstream:
             state=link.state,
             since=moment(link.since),
             code=link.code if down else "",
-            reason=without_credentials(link.reason) if down else "",
+            # the broker's address stands beside it
+            reason=link.reason.removeprefix(f"{link.broker}: ") if down else "",
             hint=link.hint if down else "",
             next_try=link.next_try or None,
             protocol=link.limits.version if link.limits else "",
@@ -175,7 +175,7 @@ class Upstream:
             last_delivered=None if last is None else moment(datetime.fromtimestamp(last, UTC)),
             delivered=queue["delivered"],
             lost=queue["tombstoned"],
-            estimate=queue["through_in_s"],
+            estimate=None if down else queue["through_in_s"],
             plan=words,
             refused={**refused, **link.refused, **queue["held"]},
         )

@@ -74,7 +74,11 @@ _REFUSALS: Final[dict[int, tuple[str, str, str]]] = {
     0x84: ("version", "it does not speak this version of MQTT", 'set version = "auto"'),
     0x85: ("bad_client_id", "it does not take this client id", "set another client_id"),
     0x86: ("bad_login", "wrong user or password", "correct user and password"),
-    0x87: ("not_authorized", "not authorised", "let the broker's access list allow it to this box"),
+    0x87: (
+        "not_authorized",
+        "not authorised",
+        "are user and password right, and does the broker's access list allow it to this box?",
+    ),
     0x88: ("unavailable", "the broker is not available", "it is tried again"),
     0x89: ("busy", "the broker is busy", "it is tried again"),
     0x8A: ("banned", "the broker has banned this client", "ask whoever runs the broker"),

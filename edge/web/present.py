@@ -66,16 +66,10 @@ def page_model(status: BoxStatus) -> dict[str, Any]:
             **verdict["sending"],
         },
     ]
-    if "upstream" in status and "reporting" in verdict:
-        reporting = verdict["reporting"]
-        answers.append(
-            {
-                "id": "reporting",
-                "question": "Is it reporting?",
-                "facts": _reporting(status["upstream"]),
-                **reporting,
-            }
-        )
+    if "upstream" in status and "heard" in verdict:
+        facts = _heard(status["upstream"])
+        heard = {"id": "heard", "question": "Is it heard?", "facts": facts, **verdict["heard"]}
+        answers.append(heard)
     told = {answer["text"] for answer in answers}
     overall = verdict["overall"]
     return {
@@ -216,28 +210,28 @@ def _sending(status: BoxStatus) -> list[tuple[str, str]]:
     return facts
 
 
-def _reporting(upstream: Upstream) -> list[tuple[str, str]]:
-    protocol = f", MQTT {upstream['protocol']}" if upstream["protocol"] else ""
+def _heard(upstream: Upstream) -> list[tuple[str, str]]:
     waiting = "none"
     if upstream["waiting"]:
         waiting = f"{count(upstream['waiting'])} ({size(upstream['bytes'])})"
         if upstream["oldest"] is not None:
             waiting += f", oldest {age(upstream['oldest'])}"
     facts = [
-        ("Broker", f"{upstream['broker']}{protocol}"),
+        ("Broker", upstream["broker"]),
         ("Known there as", upstream["client_id"]),
+        ("Protocol", f"MQTT {upstream['protocol']}" if upstream["protocol"] else "not known yet"),
         ("Waiting", waiting),
     ]
     classes = [one for one in upstream["classes"] if one["waiting"]]
     if classes:
         words = ", ".join(f"{one['name']} {count(one['waiting'])}" for one in classes)
         facts.append(("By class", words))
-    if upstream["estimate"] is not None and upstream["waiting"]:
+    if upstream["estimate"] and upstream["state"] == "up":
         facts.append(("Through in about", age(upstream["estimate"])))
     if upstream["plan"]:
         facts.append(("Plan", upstream["plan"]))
     facts += [
-        ("Last delivered", moment(upstream["last_delivered"]) or "not yet"),
+        ("Last delivered", moment(upstream["last_delivered"]) or "not since the start"),
         ("Delivered", count(upstream["delivered"])),
     ]
     if upstream["lost"]:

@@ -1,4 +1,4 @@
-"""Is it safe, seeing, sending, reporting: answers in words, and one state for the whole."""
+"""Is it safe, seeing, sending, heard: answers in words, and one state for the whole."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Verdict(TypedDict):
     seeing: Answer
     sending: Answer
     #: left out where there is no broker
-    reporting: NotRequired[Answer]
+    heard: NotRequired[Answer]
 
 
 def judge(status: BoxStatus) -> Verdict:
@@ -47,7 +47,7 @@ def judge(status: BoxStatus) -> Verdict:
     sending = is_it_sending(status["sending"])
     answers = [safe, seeing, sending]
     if "upstream" in status:
-        answers.append(is_it_reporting(status["upstream"]))
+        answers.append(is_it_heard(status["upstream"]))
     own = status["overall"]
     state = max(own["state"], *(a["state"] for a in answers), key=_RANK.__getitem__)
     reasons: list[Reason] = [
@@ -60,7 +60,7 @@ def judge(status: BoxStatus) -> Verdict:
     overall: Overall = {"state": state, "reasons": reasons}
     verdict: Verdict = {"overall": overall, "safe": safe, "seeing": seeing, "sending": sending}
     if len(answers) > len(("safe", "seeing", "sending")):
-        verdict["reporting"] = answers[-1]
+        verdict["heard"] = answers[-1]
     return verdict
 
 
@@ -139,7 +139,7 @@ def is_it_sending(sending: Sending) -> Answer:
     return _answer("ok", "Yes, sending", "The store has every picture.", "")
 
 
-def is_it_reporting(upstream: Upstream) -> Answer:
+def is_it_heard(upstream: Upstream) -> Answer:
     """Say whether the broker hears the box, and what waits for it."""
     one = upstream["waiting"] == 1
     noun, wait = ("message", "waits") if one else ("messages", "wait")
@@ -162,8 +162,8 @@ def is_it_reporting(upstream: Upstream) -> Answer:
         return _answer("degraded", "Catching up", text, "")
     if upstream["waiting"]:
         text = f"{waiting} {'is' if one else 'are'} on the way."
-        return _answer("ok", "Yes, reporting", text, "")
-    return _answer("ok", "Yes, reporting", "The broker has every message.", "")
+        return _answer("ok", "Yes, heard", text, "")
+    return _answer("ok", "Yes, heard", "The broker has every message.", "")
 
 
 def _unheard(upstream: Upstream, waiting: str, *, full: bool) -> Answer:
