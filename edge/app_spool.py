@@ -13,11 +13,12 @@ from edge.ops.database import Database
 from edge.sinks import outbox_mend
 from edge.sinks.derived_sql import SCHEMA as DERIVED
 from edge.sinks.outbox_sql import SCHEMA as OUTBOX
+from edge.sinks.upstream.sql import SCHEMA as UPSTREAM
 from edge.sources.buckets.swept import SCHEMA as SWEPT
 from edge.sources.upload_rows import SCHEMA as JOBS
 
 NAME = "spool.db"
-SCHEMA = (*OUTBOX, JOURNAL, JOBS, DERIVED, COMMANDS, SWEPT)
+SCHEMA = (*OUTBOX, JOURNAL, JOBS, DERIVED, COMMANDS, SWEPT, *UPSTREAM)
 """One script a version, for ``Database``."""
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from edge.config.secret import Secret
 from edge.config.section import Section, key
@@ -10,6 +13,33 @@ from edge.config.units import Duration, Size
 
 CLASSES = ("state", "alarm", "loss", "result", "receipt", "event")
 """What is sent upstream, the most urgent first."""
+
+
+_WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
+
+
+def minutes(window: str) -> tuple[int, int]:
+    """Return begin and end of a window in minutes of the day; over midnight the end is smaller.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    match = _WINDOW.fullmatch(window)
+    if match:
+        begin = int(match[1]) * 60 + int(match[2])
+        end = 24 * 60 if match[3] is None else int(match[3]) * 60 + int(match[4])
+        if begin != end:
+            return begin, end
+    raise ValueError('expected two times of day, such as "22:00-06:00"')
+
+
+def _window(window: str) -> str:
+    minutes(window)
+    return window
+
+
+Window = Annotated[str, AfterValidator(_window)]
 
 
 class MqttConfig(Section):
@@ -58,13 +88,14 @@ class UpstreamConfig(Section):
         "Which goes first within a class after a time offline; each source's own order is kept "
         "with oldest only.",
     )
+    remember: Duration = key("7d", "How long a message's id is remembered: the same is not sent.")
     window: int = key(64, "Messages under way at once; less where the broker says so.", ge=1)
     historical_after: Duration = key(
         "60s", "A result that waited longer is marked historical: it is no news."
     )
     rate: Size = key("0B", "Bytes a second at most; 0: no limit.", live=True)
     per_day: Size = key("0B", "Bytes a day (UTC) at most; 0: no limit.", live=True)
-    windows: tuple[str, ...] = key(
+    windows: tuple[Window, ...] = key(
         (), "When what can wait is sent, such as 22:00-06:00, by the box's clock. Empty: always."
     )
     always: tuple[Literal["state", "alarm", "loss", "result", "receipt", "event"], ...] = key(

@@ -29,6 +29,7 @@ class Metrics:
         self._add_store(self.registry)
         self._add_bus(self.registry)
         self._add_deliveries(self.registry)
+        self._add_upstream(self.registry)
         self._add_process(self.registry)
 
     def _add_pictures(self, registry: CollectorRegistry) -> None:
@@ -246,6 +247,37 @@ class Metrics:
             "edge_bus_letters_dropped_total",
             "Dead letters that were dropped: asked (by a person), dead_for, dead_bytes.",
             ["reason"],
+            registry=registry,
+        )
+
+    def _add_upstream(self, registry: CollectorRegistry) -> None:
+        self.upstream_messages = Counter(
+            "edge_upstream_messages_total",
+            "Messages for the broker, ever: produced, delivered (acknowledged), tombstoned (gave "
+            "way, named in a loss message). produced = delivered + tombstoned + what waits.",
+            ["class", "outcome"],
+            registry=registry,
+        )
+        self.upstream_waiting = Gauge(
+            "edge_upstream_waiting",
+            "Messages that wait for the broker.",
+            ["class"],
+            registry=registry,
+        )
+        self.upstream_bytes = Gauge(
+            "edge_upstream_bytes",
+            "Bytes of messages that wait for the broker.",
+            ["class"],
+            registry=registry,
+        )
+        self.upstream_oldest_seconds = Gauge(
+            "edge_upstream_oldest_seconds",
+            "Age of the oldest message that waits for the broker.",
+            registry=registry,
+        )
+        self.upstream_sent_bytes = Counter(
+            "edge_upstream_sent_bytes_total",
+            "Bytes of messages that were sent to the broker, repeats included.",
             registry=registry,
         )
 

@@ -29,7 +29,7 @@ OWN_SECTIONS = {
     "sources": {"sources"},
     "stages": {"detect", "privacy", "handlers"},
     "privacy": {"privacy", "key_template"},
-    "sinks": {"store", "key_template", "handlers"},
+    "sinks": {"store", "key_template", "handlers", "mqtt"},
     "web": {"web"},
     "catalog": {"detect"},
     "control": {"control", "detect", "sources", "bus", "privacy"},
