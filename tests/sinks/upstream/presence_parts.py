@@ -88,8 +88,9 @@ class Watcher:
         payloads = [one.payload for one in self.heard if one.topic == topic]
         return [json.loads(payload) if payload else None for payload in payloads]
 
-    def states(self) -> list[tuple[str, int]]:
-        return [(one["state"], one["session"]) for one in self.values(TOPICS.status)]
+    def states(self, of: Topics = TOPICS) -> list[tuple[str, int]]:
+        """Return what was said of whether a box is there, with the sessions' numbers."""
+        return [(one["state"], one["session"]) for one in self.values(of.status)]
 
 
 @contextlib.asynccontextmanager
