@@ -69,6 +69,16 @@ class Mosquitto:
         assert self._process
         os.kill(self._process.pid, signal.SIGCONT)
 
+    def save(self) -> None:
+        """Have it write sessions and what is kept to its disk now; ``persistence`` must be on."""
+        assert self._process
+        before = self.log().count("Saving in-memory database")
+        os.kill(self._process.pid, signal.SIGUSR1)
+        until = time.monotonic() + 10
+        while self.log().count("Saving in-memory database") == before:
+            assert time.monotonic() < until, self.log()
+            time.sleep(0.01)
+
     def keep(self) -> None:
         """Have sessions and what is kept survive a restart, even after ``SIGKILL``."""
         self.lines += [
