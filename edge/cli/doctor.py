@@ -63,11 +63,14 @@ Check = tuple[str, Look]
 def doctor(*, config: Path | None, as_json: bool) -> int:
     """Check everything that the box needs; a hint for all that is wrong."""
     from edge.cli.doctor_box import box_checks
+    from edge.cli.doctor_broker import broker_checks
     from edge.cli.doctor_config import read
     from edge.cli.doctor_parts import part_checks
 
     settings, findings = read(config)
-    checks = box_checks(settings) + ([] if settings is None else part_checks(settings))
+    checks = box_checks(settings)
+    if settings is not None:
+        checks += part_checks(settings) + broker_checks(settings)
     with _quiet():
         looked = asyncio.run(look(checks))
     findings += looked
