@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.config.mqtt import UpstreamConfig
+from edge.config.store import OutboxConfig
 from edge.ops.database import Database
 from edge.ops.metrics import Metrics
 from edge.ops.mqtt import MqttLink
 from edge.ops.mqtt_types import MqttSettings
+from edge.sinks.outbox import Outbox
+from edge.sinks.outbox_sql import SCHEMA as OUTBOX
 from edge.sinks.upstream import sql
 from edge.sinks.upstream.outgoing import Outgoing
 from edge.sinks.upstream.plan import Plan
@@ -66,11 +69,19 @@ def settings_for(port: int, **more: Any) -> MqttSettings:
 
 
 @dataclass
-class Upstream:
-    """A queue, its publisher and its link."""
+class Kept:
+    """What waits, and nobody who takes it."""
 
     database: Database
+    outbox: Outbox
     queue: UpstreamQueue
+    metrics: Metrics
+
+
+@dataclass
+class Upstream(Kept):
+    """A queue, its publisher and its link."""
+
     publisher: Publisher
     link: MqttLink
 
@@ -84,15 +95,20 @@ class Upstream:
 
 @asynccontextmanager
 async def kept(
-    spool: Path, config: UpstreamConfig | None = None, clock: Callable[[], float] = time.time
-) -> AsyncIterator[tuple[Database, UpstreamQueue, Metrics]]:
-    """Open a queue that nobody empties."""
-    database, metrics = Database(spool, sql.SCHEMA, name="spool"), Metrics()
+    spool: Path,
+    config: UpstreamConfig | None = None,
+    clock: Callable[[], float] = time.time,
+    pictures: OutboxConfig | None = None,
+) -> AsyncIterator[Kept]:
+    """Open a spool that nobody empties."""
+    metrics = Metrics()
+    database = Database(spool, (*OUTBOX, *sql.SCHEMA), name="spool")
+    outbox = Outbox(database, pictures or OutboxConfig(), metrics, clock=clock)
     queue = UpstreamQueue(database, config or UpstreamConfig(), metrics, clock=clock)
-    await database.open()
+    await outbox.open()
     await queue.open()
     try:
-        yield database, queue, metrics
+        yield Kept(database, outbox, queue, metrics)
     finally:
         await database.close()
 
@@ -107,16 +123,16 @@ async def upstream(
 ) -> AsyncIterator[Upstream]:
     """Run all of it."""
     config = config or UpstreamConfig()
-    async with kept(spool, config, clock) as (database, queue, metrics):
+    async with kept(spool, config, clock) as what:
         line = MqttLink(settings, **link)
         plan = Plan(config, clock)
-        publisher = Publisher(queue, line, TOPICS, config, metrics, plan, clock=clock)
+        publisher = Publisher(what.queue, line, TOPICS, config, what.metrics, plan, clock=clock)
         tasks = [
             asyncio.create_task(line.run(), name="link"),
             asyncio.create_task(publisher.run(), name="publisher"),
         ]
         try:
-            yield Upstream(database, queue, publisher, line)
+            yield Upstream(what.database, what.outbox, what.queue, what.metrics, publisher, line)
         finally:
             tasks[1].cancel()
             await line.close()
