@@ -90,7 +90,7 @@ class Pending(NamedTuple):
     @classmethod
     def of(cls, facts: Sequence[Any], body: bytes) -> Pending:
         """Make one of what ``sql.READ`` gives."""
-        return cls(*facts, body)
+        return cls._make([*facts, body])
 
     def payload(self, *, historical: bool) -> bytes:
         """Return what is sent."""

@@ -110,7 +110,7 @@ class Plan:
     def restore(self, spent: int) -> None:
         """Remember what an earlier life spent today."""
         self._roll()
-        self._spent += spent
+        self._spent = max(self._spent, spent)
 
     def unsaved(self) -> int:
         """Return the bytes that were spent since this was asked last: to be written down."""

@@ -1,7 +1,7 @@
 """Publisher: sends what waits in the upstream queue, as the plan allows, and keeps the rest.
 
-One loop, never a task a message: the next batch is read from the disk while the window drains, and
-what was acknowledged is deleted in the same transaction.
+One loop, never a task a message. Where a connection ends, all that was not acknowledged is read
+again from the disk: in its order, and before what came later.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, Protocol
 
@@ -21,24 +21,21 @@ from edge.ops.backoff import Backoff
 from edge.ops.database import DISK_RETRY_S
 from edge.ops.metrics import Metrics
 from edge.ops.mqtt_types import NO_PROPERTIES, Properties
+from edge.sinks.upstream.batches import OVERHEAD, Batches
 from edge.sinks.upstream.outgoing import Pending
 from edge.sinks.upstream.plan import DAY_S, Plan
 from edge.sinks.upstream.queue import UpstreamQueue
 from edge.sinks.upstream.rates import Rates
 from edge.sinks.upstream.state import Facts, told
+from edge.sinks.upstream.suspicion import Suspicion
 from edge.topics import Topics
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 1024
-"""Messages that are read at once; the next ones when half of them are sent."""
-AHEAD_S: Final = 1.0
-"""With a rate, no more is read ahead than goes in so long: what is urgent must not stand behind."""
-OVERHEAD: Final = 60
-"""Bytes of a packet besides topic and payload: header, properties, TLS record; about."""
 DELETE_S: Final = 0.1
 """Seconds that what was acknowledged waits for more of it, where nothing else is to be sent."""
 TIDY_S: Final = 60.0
+LOOK_S: Final = 0.5
 HELD_S: Final = 60.0
 """Seconds until a class that the broker does not let through is tried again."""
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
@@ -96,22 +93,21 @@ class Publisher:
         self._metrics, self._clock, self._monotonic = metrics, clock, time.monotonic
         self._topic = lru_cache(maxsize=1024)(partial(topic_of, topics))
         self.rates = Rates()
-        #: read, and not sent
-        self._ready: dict[str, deque[Pending]] = {kind: deque() for kind in CLASSES}
-        #: sent, and not acknowledged: the broker may have them
-        self._sent: dict[int, Pending] = {}
+        self._wake = asyncio.Event()
+        self._batches = Batches(
+            queue, plan, self.rates, config, wake=self._wake.set, troubled=self._disk_troubled
+        )
+        self._suspicion = Suspicion()
+        #: sent, and not acknowledged, with their sizes: the broker may have them
+        self._sent: dict[int, int] = {}
         self._under_way = 0
-        self._done: list[int] = []
-        self._done_bytes = 0
-        self._refused: dict[str, list[int]] = {}
+        self._lost: PartFailed | None = None
         #: classes that the broker does not let through: why, and until when
         self._held: dict[str, tuple[PartFailed, float]] = {}
         self._backoff = Backoff(1.0, 60.0)
         self._rest_until, self._rest_why = 0.0, ""
-        self._again = self._more = True
-        self._exchange: asyncio.Task[list[Pending]] | None = None
+        self._again = True
         self._tidy_at = 0.0
-        self._wake = asyncio.Event()
         self._hurry_mark = 0
         self._last_delivered: float | None = None
         self.paused = False
@@ -123,7 +119,7 @@ class Publisher:
 
     def change(self, config: UpstreamConfig) -> None:
         """Go by another ``[upstream]``: also queue and plan."""
-        self._config = config
+        self._config = self._batches.config = config
         self._queue.change(config)
         self._plan.change(config)
         self._again = True
@@ -141,7 +137,7 @@ class Publisher:
         self.paused, self.until = False, None
         self._rest_until = 0.0
         self._held.clear()
-        self._more = True
+        self._batches.look_again()
         self._link.hurry()
         self._wake.set()
 
@@ -160,7 +156,7 @@ class Publisher:
                 totals=self._queue.totals(),
                 paused=self.paused,
                 until=self.until,
-                resting=self._rest_why if self._resting() else "",
+                resting=self._rest_why if self._rest_until > self._monotonic() else "",
                 link_up=self._link.free > 0 or self._under_way > 0,
                 in_flight=self._under_way,
                 held={kind: str(error) for kind, (error, _) in self._held.items()},
@@ -189,14 +185,17 @@ class Publisher:
                     async with asyncio.timeout(seconds):
                         await self._wake.wait()
         finally:
-            await self._leave()
+            self._again = True
+            await self._batches.close()
 
     async def drain(self, budget_s: float) -> bool:
         """Wait until nothing waits, for ``budget_s`` at most; True if the queue is empty."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(budget_s):
                 while self._queue.stats().waiting and not self._stuck():
-                    await asyncio.sleep(DELETE_S / 2)
+                    self._batches.written.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._batches.written.wait(), LOOK_S)
         return not self._queue.stats().waiting
 
     async def _turn(self) -> float | None:
@@ -210,32 +209,36 @@ class Publisher:
         rest = self._resting()
         if rest:
             return min(rest, TIDY_S)
-        free = self._link.free
+        free = self._free()
         if free <= 0 and not self._under_way:
             self.rates.broken()
             await self._room()
-            free = self._link.free
-        self._fetch()
-        if free > 0:
-            return self._send(free)
-        return TIDY_S
+            free = self._free()
+            if free <= 0:
+                return 0.0  # what is read now would be in nobody's reach
+        self._batches.fetch(self._kinds(), idle=not self._under_way)
+        return self._send(free) if free > 0 else TIDY_S
+
+    def _free(self) -> int:
+        free = self._link.free
+        return min(free, 1 - self._under_way) if self._suspicion.careful else free
 
     def _send(self, free: int) -> float | None:
-        wait = TIDY_S
-        for kind, ready in self._ready.items():
+        wait, plan = TIDY_S, self._plan
+        for kind, ready in self._batches.ready.items():
             while ready and free > 0:
-                blocked = 0.0 if self._plan.free else self._plan.may(kind, _size(ready[0]))
+                blocked = 0.0 if plan.free else plan.may(kind, _size(ready[0]))
                 if blocked:
                     self.rates.broken()
                     wait = min(wait, blocked)
                     break
-                if not self._publish(ready.popleft()):
+                if not self._publish(ready):
                     return None
                 free -= 1
-        self._fetch()
-        return min(wait, DELETE_S) if self._done or self._refused else wait
+        return min(wait, DELETE_S) if self._batches.unwritten else wait
 
-    def _publish(self, item: Pending) -> bool:
+    def _publish(self, ready: deque[Pending]) -> bool:
+        item = ready[0]
         historical = self._clock() - item.at > self._config.historical_after
         payload = item.payload(historical=historical)
         topic = self._topic(item.kind, item.source, item.topic)
@@ -243,12 +246,13 @@ class Publisher:
         try:
             future = self._link.publish(topic, payload, properties=self._properties(item))
         except Rejected as error:
+            ready.popleft()
             self._refuse(item, error)
             return True
         except (PartFailed, TryLater):
-            self._ready[item.kind].appendleft(item)
             return False
-        self._sent[item.n] = item
+        ready.popleft()
+        self._sent[item.n] = size
         self._under_way += 1
         self._plan.spend(size)
         self._metrics.upstream_sent_bytes.inc(size)
@@ -268,8 +272,11 @@ class Publisher:
         error = future.exception()
         if error is None:
             del self._sent[item.n]
-            self._done.append(item.n)
-            self._done_bytes += size
+            self._suspicion.took(size)
+            self._batches.delivered(item.n, size)
+            self._last_delivered = self._clock()
+            if self._backoff.tries:
+                self._backoff.reset()
         elif isinstance(error, Rejected):
             del self._sent[item.n]
             self._refuse(item, error)
@@ -281,18 +288,20 @@ class Publisher:
 
     def _refuse(self, item: Pending, error: Rejected) -> None:
         log.warning("a message of %s (%s) goes no further: %s", item.source, item.kind, error)
-        self._refused.setdefault(error.reason, []).append(item.n)
+        self._batches.refused(item.n, error.reason)
 
     def _failed(self, item: Pending, error: PartFailed | TryLater) -> None:
         """Send it again: at once when there is a connection, or after a while."""
         self._again = True
         if isinstance(error, TryLater):
-            self._rest(max(error.after, self._backoff.next()), str(error))
+            if self._rest_until <= self._monotonic():  # once for all that are under way
+                self._rest(max(error.after, self._backoff.next()), str(error))
         elif error.status:
             if item.kind not in self._held:
                 log.warning("%s waits: %s. %s", item.kind, error, error.hint)
             self._held[item.kind] = error, self._monotonic() + HELD_S
         else:
+            self._lost = error
             self._held.clear()
 
     def _rest(self, seconds: float, why: str) -> None:
@@ -300,115 +309,32 @@ class Publisher:
         if until > self._rest_until:
             self._rest_until, self._rest_why = until, why
 
-    # -- to and from the disk
+    def _disk_troubled(self, error: TryLater) -> None:
+        self._again = True
+        self._rest(error.after or DISK_RETRY_S, str(error))
 
-    def _fetch(self) -> None:
-        """Take in what was read, and read on while what is ready is sent."""
-        if self._exchange is not None:
-            if not self._exchange.done():
-                return
-            self._take_in(self._exchange.result())
-            self._exchange = None
-        if self._again:
-            return
-        kinds, limit = self._wanted()
-        idle = not self._under_way and not any(self._ready.values())
-        if limit or len(self._done) >= BATCH or ((self._done or self._refused) and idle):
-            self._queue.arrived.clear()
-            self._exchange = asyncio.create_task(
-                self._exchanged(limit, kinds), name="upstream queue"
-            )
-            self._exchange.add_done_callback(lambda _: self._wake.set())
-
-    def _wanted(self) -> tuple[tuple[str, ...], int]:
-        """Return the classes to read, and how many messages."""
+    def _kinds(self) -> Sequence[str]:
+        """Return the classes that may be sent now, the most urgent first."""
+        if self._plan.free and not self._held:
+            return CLASSES
         now = self._monotonic()
         for kind in [kind for kind, (_, until) in self._held.items() if until <= now]:
             del self._held[kind]
-            self._more = True
-        kinds = tuple(kind for kind in CLASSES if kind not in self._held)
-        if not self._plan.free:
-            kinds = tuple(kind for kind in kinds if not self._plan.may(kind, 1))
-        self._more = self._more or self._queue.arrived.is_set()
-        most = self._batch()
-        have = sum(len(self._ready[kind]) for kind in kinds)
-        if have < most // 2 or not have:
-            return kinds, most if self._more else 0
-        if self._queue.arrived.is_set():
-            first = next(rank for rank, kind in enumerate(kinds) if self._ready[kind])
-            classes = self._queue.stats().classes
-            kinds = tuple(kind for kind in kinds[:first] if classes[kind].waiting)
-            return kinds, most if kinds else 0
-        return (), 0
-
-    def _batch(self) -> int:
-        if not self._config.rate or self._plan.hurried:
-            return BATCH
-        stats = self._queue.stats()
-        average = stats.waiting_bytes / (stats.waiting or 1) + 2 * OVERHEAD
-        return max(2, min(BATCH, int(AHEAD_S * self._config.rate / average)))
-
-    async def _exchanged(self, limit: int, kinds: tuple[str, ...]) -> list[Pending]:
-        """Write down what became of messages, and read others, in one transaction."""
-        done, self._done = self._done, []
-        refused, self._refused = self._refused, {}
-        size, self._done_bytes = self._done_bytes, 0
-        spent = self._plan.unsaved()
-        buried = [self._queue.bury(numbers, why) for why, numbers in refused.items()]
-        noted = [self._queue.spent(spent)] if spent else []
-        try:
-            taken, *_ = await asyncio.gather(
-                self._queue.take(limit, kinds), self._queue.delivered(done), *buried, *noted
-            )
-        except TryLater as error:
-            # all is as it was, or is done again without harm
-            self._done += done
-            self._refused = {**refused, **self._refused}
-            self._again = True
-            self._rest(error.after or DISK_RETRY_S, str(error))
-            return []
-        if done:
-            self._backoff.reset()
-            self._last_delivered = self._clock()
-            self.rates.lap(len(done), size, more=bool(taken) or any(self._ready.values()))
-        if limit:
-            self._more = bool(taken)
-        return taken
-
-    def _take_in(self, taken: list[Pending]) -> None:
-        newest = self._config.order == "newest"
-        for kind, ready in self._ready.items():
-            fresh = [item for item in taken if item.kind == kind]
-            if newest and ready and fresh and fresh[0].n > ready[0].n:
-                ready.extendleft(reversed(fresh))
-            else:
-                ready.extend(fresh)
+            self._batches.look_again()
+        return [kind for kind in CLASSES if kind not in self._held and not self._plan.may(kind, 1)]
 
     async def _start_over(self) -> None:
         """Give all back that was not delivered; it is read again in its order."""
         self.rates.broken()
-        if self._exchange is not None:
-            await self._exchange
-            self._exchange = None
         self._again = False
-        await self._exchanged(0, ())
-        for ready in self._ready.values():
-            ready.clear()
+        lost, self._lost = self._lost, None
+        guilty = self._suspicion.lost(lost, self._sent.items()) if lost else 0
+        if guilty:
+            log.warning("the broker hangs up on a message of %d bytes", self._sent.pop(guilty))
+            self._batches.refused(guilty, "too_large")
         sent = list(self._sent)
         self._sent.clear()
-        try:
-            await self._queue.release(sent)
-        except TryLater as error:
-            self._again = True
-            self._rest(error.after or DISK_RETRY_S, str(error))
-        self._more = True
-
-    async def _leave(self) -> None:
-        if self._exchange is not None:
-            self._exchange.cancel()
-            await asyncio.wait([self._exchange])
-            self._exchange = None
-        self._again = True
+        await self._batches.give_back(sent)
 
     async def _room(self) -> None:
         """Wait until the link is up, or something else happens."""

@@ -42,7 +42,7 @@ _TABLES = """
     CREATE TABLE upstream_spent (day INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);
 """
 _CLASSES = ", ".join(f"('{kind}')" for kind in CLASSES)
-SCHEMA = (f"{_TABLES} INSERT INTO upstream_total (class) VALUES {_CLASSES};",)
+SCHEMA = (f"{_TABLES} INSERT INTO upstream_total (class) VALUES {_CLASSES};",)  # noqa: S608 (constants)
 
 # -- coming in
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edge.sinks.upstream.batches import OVERHEAD
 from edge.sinks.upstream.outgoing import Totals, UpstreamStats
 from edge.sinks.upstream.plan import Plan
 from edge.sinks.upstream.rates import Rates
@@ -43,7 +44,8 @@ def told(facts: Facts) -> dict[str, Any]:
     state, words = _state(facts)
     left = None
     if not facts.paused:
-        left = plan.estimate(stats.waiting_bytes, facts.rates.bytes, facts.rates.inflow)
+        backlog = stats.waiting_bytes + stats.waiting * 2 * OVERHEAD
+        left = plan.estimate(backlog, facts.rates.bytes, facts.rates.inflow)
     return {
         "state": state,
         "words": words,
