@@ -16,7 +16,22 @@ from typing import Any, Final
 from edge.topics import Topics, level
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
-_GRADES: Final = ["ok", "degraded", "failed"]
+_OWN: Final = {"entity_category": "diagnostic", "state_class": "measurement"}
+_GROWING: Final = {"state_class": "total_increasing"}
+_SIZE: Final = {"device_class": "data_size", "unit_of_measurement": "B"}
+_HEAT: Final = {"device_class": "temperature", "unit_of_measurement": "°C"}
+_GRADES: Final = {"device_class": "enum", "options": ["ok", "degraded", "failed"]}
+_OF_THE_BOX: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
+    "state": ("State", "state", _GRADES),
+    "people": ("People covered", "pictures.people", _GROWING),
+    "redacted": ("Pictures redacted", "pictures.redacted", _GROWING),
+    "pictures_waiting": ("Pictures waiting", "store.waiting", _OWN),
+    "messages_waiting": ("Messages waiting", "upstream.waiting", _OWN),
+    "disk_free": ("Disk free", "disk.free", {**_SIZE, **_OWN}),
+    # a box may have no sensor
+    "temperature": ("Temperature", "temperature | default('None')", {**_HEAT, **_OWN}),
+}
+"""A sensor's name, what it shows of ``health``, and more about it."""
 _STATES: Final = [
     "connecting",
     "streaming",
@@ -95,48 +110,25 @@ class Discovery:
         return _id(f"edge-{level(self.topics.site)}-{level(self.topics.node)}")
 
     def _of_box(self) -> Mapping[str, dict[str, Any]]:
-        def sensor(key: str, name: str, value: str, **more: Any) -> dict[str, Any]:
-            template = {"value_template": f"{{{{ {value} }}}}"}
-            about = {"platform": "sensor", "name": name, "unique_id": f"{self._id}_{key}"}
-            return about | {"state_topic": self.topics.health} | template | more
-
-        enum = {"device_class": "enum", "options": _GRADES}
-        size = {"device_class": "data_size", "unit_of_measurement": "B"}
-        heat = {"device_class": "temperature", "unit_of_measurement": "°C"}
-        own = {"entity_category": "diagnostic", "state_class": "measurement"}
-        growing = {"state_class": "total_increasing"}
         made = {
-            "state": sensor("state", "State", "value_json.state", **enum),
-            "people": sensor(
-                "people", "People covered", "value_json.pictures.people", icon="mdi:account-off"
-            )
-            | growing,
-            "redacted": sensor(
-                "redacted", "Pictures redacted", "value_json.pictures.redacted", **growing
-            ),
-            "pictures_waiting": sensor(
-                "pictures_waiting", "Pictures waiting", "value_json.store.waiting", **own
-            ),
-            "messages_waiting": sensor(
-                "messages_waiting", "Messages waiting", "value_json.upstream.waiting", **own
-            ),
-            "disk_free": sensor("disk_free", "Disk free", "value_json.disk.free", **size, **own),
-            "temperature": sensor(
-                "temperature",
-                "Temperature",
-                "value_json.temperature | default('None')",
-                **heat,
-                **own,
-            ),
+            key: {
+                "platform": "sensor",
+                "name": name,
+                "unique_id": f"{self._id}_{key}",
+                "state_topic": self.topics.health,
+                "value_template": f"{{{{ value_json.{value} }}}}",
+                **more,
+            }
+            for key, (name, value, more) in _OF_THE_BOX.items()
         }
-        made["problem"] = made["state"] | {
+        made["problem"] = {
             "platform": "binary_sensor",
             "name": "Problem",
             "unique_id": f"{self._id}_problem",
             "device_class": "problem",
+            "state_topic": self.topics.health,
             "value_template": "{{ 'OFF' if value_json.state == 'ok' else 'ON' }}",
         }
-        del made["problem"]["options"]
         return made
 
     def _of_source(self, name: str) -> Mapping[str, dict[str, Any]]:

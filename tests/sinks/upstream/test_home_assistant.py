@@ -53,6 +53,7 @@ def test_what_entities_read_is_what_the_box_keeps() -> None:
         schema = schemas[entity["state_topic"]]
         (path,) = re.findall(r"value_json((?:\.\w+)+)", entity["value_template"])
         for name in path.split(".")[1:]:
+            assert name in schema["properties"], path
             schema = schema["properties"][name]
 
 
