@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,8 +15,6 @@ MOST_ITEMS: Final = 1_000
 """Of a longer list the first so many are read."""
 _LONGEST: Final = 300
 _BLANKS: Final = re.compile(r"\s+")
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co"})
-"""Control characters, and others that nobody sees: a terminal may act on them."""
 
 
 def read_object(payload: bytes) -> Mapping[str, Any] | None:
@@ -35,8 +32,9 @@ def plain(value: object, longest: int = _LONGEST) -> str:
     """Return text as a terminal may show it: one line, no control characters; else nothing."""
     if not isinstance(value, str):
         return ""
-    cut = _BLANKS.sub(" ", value[: 4 * longest]).strip()
-    seen = "".join(one for one in cut if unicodedata.category(one) not in _UNSEEN)
+    cut = _BLANKS.sub(" ", value[: 4 * longest])
+    # no control characters, and nothing else that nobody sees: a terminal may act on it
+    seen = "".join(one for one in cut if one.isprintable()).strip()
     return seen if len(seen) <= longest else seen[: longest - 1] + "…"
 
 

@@ -22,7 +22,7 @@ from edge.ops.mqtt_types import Properties
 from edge.topics import EVERY_NODE, Topics
 
 _AT_ONCE: Final = 32
-_SPREAD: Final = 5.0
+_SPREAD: Final = 4.0
 """Seconds that an answer may take beyond its verb's own: a group spreads its answers."""
 _THERE: Final = frozenset({"online", "stale"})
 

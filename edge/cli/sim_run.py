@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -55,10 +56,10 @@ class Simulation:
         self._over = False
 
     async def run(self, duration: float | None, *, keep: bool) -> Mapping[str, Any]:
-        """Let it happen for so many seconds, or until cancelled; return the last statistics.
+        """Let it happen for so many seconds, or until interrupted; return the last statistics.
 
         Args:
-            duration: seconds; None: until cancelled.
+            duration: seconds; None: until interrupted. A second interrupt ends it at once.
             keep: leave at the broker what it keeps of the boxes.
 
         Raises:
@@ -69,14 +70,18 @@ class Simulation:
             pass  # so that a wrong address is one error, not thousands
         self.tally.began = time.monotonic()
         working = asyncio.create_task(self._work(), name="simulation")
+        stopped = asyncio.create_task(_interrupted(), name="simulation is interrupted")
         try:
-            await asyncio.wait({working}, timeout=duration)
+            await asyncio.wait(
+                {working, stopped}, timeout=duration, return_when=asyncio.FIRST_COMPLETED
+            )
             if working.done():
                 working.result()
             last = self.statistics()
             self._over = True
             await self._leave()
         finally:
+            stopped.cancel()
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
@@ -153,6 +158,21 @@ class Simulation:
             "counts": dict(counts),
             "reasons": dict(self.tally.reasons),
         }
+
+
+async def _interrupted() -> None:
+    """Wait for the first interrupt, or for the service manager's wish."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {one: signal.getsignal(one) for one in signals}
+    for one in signals:
+        loop.add_signal_handler(one, told.set)
+    try:
+        await told.wait()
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
+            signal.signal(one, before[one])
 
 
 def text(found: Mapping[str, Any]) -> str:
