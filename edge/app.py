@@ -44,7 +44,8 @@ from edge.config.privacy import Policy, SourcePrivacy
 from edge.config.root import Config, state_directory
 from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SceneConfig, SourceConfig
 from edge.contracts import Source
-from edge.control.desired import Beginning, Desired
+from edge.control.desired import Desired
+from edge.control.desired_box import Beginning
 from edge.control.live import Live
 from edge.control.sources import SourceTable
 from edge.errors import Fatal
@@ -241,6 +242,8 @@ class Box:
         if self.upstream is not None:
             self.upstream.start(start)
         self.configured.ready = True
+        self.configured.notice()
+        self.desired.changed.append(self.configured.notice)
         notify(READY=1, STATUS=f"{len(self.config.sources)} sources")
 
     def _build_path(self) -> Delivery:

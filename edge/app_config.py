@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from edge.config.privacy import Policy, SourcePrivacy
 from edge.config.root import BoxConfig, Config, state_directory
 from edge.control.commands.envelope import Failed
 from edge.control.commands.ratchet import weaker
-from edge.control.desired import Beginning, Examined
+from edge.control.desired_box import Beginning, Examined
 from edge.control.desired_state import Fine, Standing, StandingFile, digest_of
+from edge.ops.redact_url import without_credentials
 
 if TYPE_CHECKING:
     from edge.app import Box
@@ -32,8 +34,19 @@ log = logging.getLogger(__name__)
 
 LIVE = ("sources", "privacy", "log", "triggers", "handlers", "upstream")
 """Sections that a running box takes over, in so far as their keys are live."""
+SYSTEM_FILE, SERVICE_STATE = Path("/etc/edge/edge.toml"), Path("/var/lib/edge")
+"""The service's file, and its state where the file does not say."""
 WELL = ("streaming", "finished")
 """States of a source that is well."""
+
+
+_IN_WORDS = {
+    "probation": "The configuration {id} from afar is on probation",
+    "applied": "The configuration {id} from afar is in force in the place of the file",
+    "rejected": "The configuration {id} from afar was refused",
+    "rolled_back": "The configuration {id} from afar did not work; the box went back",
+    "superseded": "The file was changed: what came from afar is set aside",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +87,10 @@ def look(path: Path, *, secrets: bool = True) -> tuple[Loaded, Standing]:
 
     """
     tables = tables_in(path)
-    standing = StandingFile(_state(path, tables)).read().for_file(digest_of(tables), time.time())
+    state = _state(path, tables)
+    if path == SYSTEM_FILE and not _names_state(tables) and SERVICE_STATE.is_dir():
+        state = SERVICE_STATE  # systemd names it to the service alone
+    standing = StandingFile(state).read().for_file(digest_of(tables), time.time())
     return _loaded(path, standing, secrets=secrets), standing
 
 
@@ -95,6 +111,11 @@ def _state(path: Path, tables: Mapping[str, Any]) -> Path:
     if not isinstance(named, str):
         examine(path, also=faults)  # says what is wrong with it
     return state_directory(BoxConfig(state=str(named)))
+
+
+def _names_state(tables: Mapping[str, Any]) -> bool:
+    box = tables.get("box", {})
+    return bool(os.environ.get("STATE_DIRECTORY")) or (isinstance(box, dict) and "state" in box)
 
 
 def _first_good(path: Path, standing: Standing, now: float) -> tuple[Loaded, Standing]:
@@ -152,6 +173,7 @@ class BoxConfigured:
 
     def __init__(self, box: Box, path: Path | None) -> None:
         self._box, self._path = box, path
+        self._said = ""
         #: everything is open; before that nothing can be said to be well
         self.ready = False
 
@@ -241,9 +263,17 @@ class BoxConfigured:
         if digest_of(tables) == desired.standing.file and desired.standing.in_force is not None:
             return (await asyncio.to_thread(_loaded, path, desired.standing)).config
         config = (await asyncio.to_thread(examine, path, also=faults)).config
-        if await desired.reread(tables):
-            self._box.notices.add("The file was changed: what came from afar is set aside")
+        await desired.reread(tables)
         return config
+
+    def notice(self) -> None:
+        """Say on the page what is in force, where it is not just the file; at start and on news."""
+        report = self._box.desired.report
+        words = _IN_WORDS.get(report.state, "").format(id=report.id)
+        if words and words != self._said:
+            hint = without_credentials(report.reason) or "edge config show; edge ctl config.report"
+            self._box.notices.add(words, hint)
+        self._said = words
 
     # -- what cannot be changed from afar
 

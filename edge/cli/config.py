@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from edge.config.load import Loaded, config_file, examine
 from edge.config.load_faults import Location, path_text
 from edge.config.root import Config
 from edge.config.secrets import has_reference
+from edge.errors import PartFailed, Rejected
 from edge.ops.redact_url import without_credentials
 
 _STARS = "********"
+_LOOK_S = 0.5
+_LONGEST_S = 3600.0
+"""Seconds after which a box that does not come back is given up."""
 
 
 @click.group()
@@ -51,10 +56,13 @@ def validate(*, config: Path | None, no_secrets: bool, as_json: bool) -> None:
 
 @config.command()
 @config_option
+@click.option("--file", "only_file", is_flag=True, help="The file, even where another counts.")
 @json_option
-def show(*, config: Path | None, as_json: bool) -> None:
+def show(*, config: Path | None, only_file: bool, as_json: bool) -> None:
     """Print the configuration in effect, defaults included, secrets as stars."""
-    data = _shown(examine(config_file(config), secrets=False))
+    path = config_file(config)
+    loaded = examine(path, secrets=False) if only_file else _in_force(path)
+    data = _shown(loaded)
     answer(data, "\n".join(_toml(data, ())).strip("\n"), as_json=as_json)
 
 
@@ -113,6 +121,72 @@ def _paragraph(key: Key) -> str:
         f"{key.path}{kind}\n  {key.meaning}\n"
         f"  takes:   {key.takes}\n  default: {key.default.strip('`')}\n  changes: {change}"
     )
+
+
+@config.command(name="apply")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--no-wait", is_flag=True, help="Do not wait for the end of its probation.")
+@config_option
+@json_option
+def apply_(*, file: Path, no_wait: bool, config: Path | None, as_json: bool) -> None:
+    """Have the running box try FILE in the place of its own; it stays, or the box goes back."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Rejected(f"{file} cannot be read: {error}") from error
+    _try_out("config.apply", {"toml": text}, config, wait=not no_wait, as_json=as_json)
+
+
+@config.command()
+@click.option("--no-wait", is_flag=True, help="Do not wait for the end of its probation.")
+@config_option
+@json_option
+def rollback(*, no_wait: bool, config: Path | None, as_json: bool) -> None:
+    """Have the running box try the configuration before the one that was applied last."""
+    _try_out("config.rollback", {}, config, wait=not no_wait, as_json=as_json)
+
+
+def _try_out(
+    verb: str, args: Mapping[str, Any], config: Path | None, *, wait: bool, as_json: bool
+) -> None:
+    from edge.cli.ctl import asked, socket_of
+
+    socket = socket_of(config)
+    found = asked(socket, verb, args)["data"]
+    if wait and found["state"] == "probation":
+        found = _ended(socket)
+    words = f"{found['state']}: configuration {found['id']}"
+    if found["state"] == "rolled_back":
+        raise Rejected(f"{words}: {found['reason']}", reason="rolled_back")
+    answer(found, words, as_json=as_json)
+
+
+def _ended(socket: Path) -> Any:
+    """Wait for the end of a probation, which may take the box through a restart."""
+    from edge.cli.ctl import asked
+
+    until = time.monotonic() + _LONGEST_S
+    while True:
+        time.sleep(_LOOK_S)
+        try:
+            found = asked(socket, "config.report", {})["data"]
+        except PartFailed:
+            if time.monotonic() > until:
+                raise
+            continue
+        if found["state"] != "probation" or time.monotonic() > until:
+            return found
+
+
+def _in_force(path: Path) -> Loaded:
+    from edge.app_config import look
+
+    loaded, standing = look(path, secrets=False)
+    document = standing.in_force
+    if document is not None:
+        what = "on probation" if standing.trial else "in force"
+        warn(f"{document.id}, which came from afar, is {what} in the place of {path}")
+    return loaded
 
 
 def _shown(loaded: Loaded) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def ctl(
         answer(schema(verb), as_json=True)
         return
     payload = read_arguments(arguments, given["text"])
-    path = given["path"] or _socket(given["config"])
-    reply = _asked(path, verb, payload, command_id=given["command_id"], wait=given["wait"])
+    path = given["path"] or socket_of(given["config"])
+    reply = asked(path, verb, payload, command_id=given["command_id"], wait=given["wait"])
     answer(reply, _text(reply), as_json=as_json)
 
 
@@ -85,7 +85,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _socket(config: Path | None) -> Path:
+def socket_of(config: Path | None) -> Path:
     """Find the socket: the service's, else where the configuration says."""
     from edge.app_commands import control_socket
     from edge.config.load import config_file, examine
@@ -100,9 +100,20 @@ def _socket(config: Path | None) -> Path:
     return service if service.exists() and not named else found
 
 
-def _asked(
-    path: Path, verb: str, payload: Mapping[str, Any], *, command_id: str | None, wait: int
+def asked(
+    path: Path,
+    verb: str,
+    payload: Mapping[str, Any],
+    *,
+    command_id: str | None = None,
+    wait: int = 60,
 ) -> Any:
+    """Command the box at a socket; return its answer.
+
+    Raises:
+        PartFailed: no box answers there. EdgeError: it refuses.
+
+    """
     headers = {"Content-Type": "application/json", "Prefer": f"wait={wait}"}
     if command_id:
         headers["Idempotency-Key"] = command_id

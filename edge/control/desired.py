@@ -17,21 +17,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from edge.control.commands import arguments as take
 from edge.control.commands import results as give
 from edge.control.commands.envelope import Failed
+from edge.control.desired_box import Beginning, ConfiguredBox, Examined
 from edge.control.desired_state import (
     GRACE_S,
     Document,
-    Fine,
     Report,
     Standing,
-    StandingFile,
     Trial,
     Wanted,
     digest_of,
@@ -47,58 +45,6 @@ LOOK_S = 0.25
 ANSWERED_S = 0.5
 """Seconds between an answer and the restart: it has to be on its way."""
 MOST_FAULTS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
-    """What a configuration would be."""
-
-    #: the configuration itself; None where it has faults
-    config: Any = None
-    #: path, given, message of each
-    faults: Sequence[Mapping[str, str]] = ()
-    #: it has no other faults than that it lowers privacy, or changes what only the box may
-    forbidden: bool = False
-    #: keys that need a fresh start
-    restart: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
-    """What a box was started with."""
-
-    file: StandingFile
-    standing: Standing
-    #: the operator's file, as written
-    tables: Mapping[str, Any] = field(default_factory=dict)
-
-
-class ConfiguredBox(Protocol):
-    """What a configuration is put into force on. On the event loop, but for ``examine``."""
-
-    def parsed(self, toml: str) -> dict[str, Any]:
-        """Return what a configuration's text says. Raises Failed."""
-        ...
-
-    def examine(self, tables: Mapping[str, Any], *, ours: bool = False) -> Examined:
-        """Look for every fault; ``ours``: it was in force before. Blocks: call it in a thread."""
-        ...
-
-    def fine(self) -> Fine:
-        """Say what is well now."""
-        ...
-
-    def lacks(self, fine: Fine) -> Sequence[str]:
-        """Say, in words, what was well and is not now."""
-        ...
-
-    async def take(self, config: Any) -> None:
-        """Take a configuration over while the box runs. Raises Fatal: it goes on with its own."""
-        ...
-
-    def restart(self) -> None:
-        """Begin to stop; the service manager starts the box again."""
-        ...
 
 
 class Desired:
@@ -145,6 +91,20 @@ class Desired:
     def report(self) -> Report:
         """What became of the newest configuration that was wanted."""
         return self.standing.report
+
+    def told(self) -> give.Reported:
+        """Return the report as the verb ``config.report`` and ``config/reported`` tell it."""
+        report = self.report
+        return give.Reported(
+            id=report.id,
+            digest=report.digest,
+            state=report.state,
+            reason=report.reason,
+            faults=[dict(one) for one in report.faults],
+            at=_iso(report.at) if report.at else None,
+            until=None if report.until is None else _iso(report.until),
+            file=self.standing.in_force is None,
+        )
 
     @property
     def tables(self) -> Mapping[str, Any]:
@@ -279,7 +239,7 @@ class Desired:
             digest=digest,
             restart=list(found.restart),
             until=_iso(now + self._probation),
-            message="config/reported and config.get tell how it ends",
+            message="config.report and the topic config/reported tell how it ends",
         )
 
     # -- probation

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from edge.config.control import KeyConfig
 from edge.control.commands.envelope import Command, Failed, Reply, command_of, read_object
@@ -27,7 +25,7 @@ from edge.control.commands.over_mqtt import Executes
 from edge.control.commands.permissions import Caller
 from edge.control.commands.signed import is_signed, opened
 from edge.control.desired import Desired
-from edge.control.desired_state import Report, Wanted
+from edge.control.desired_state import Wanted
 from edge.errors import PartFailed, Rejected, TryLater
 from edge.ops.mqtt import MqttLink
 from edge.ops.mqtt_types import Message, Properties
@@ -79,7 +77,7 @@ class DesiredOverMqtt:
             await self._news.wait()
             self._news.clear()
             report = self._desired.report
-            body = json.dumps(self._told(report), separators=(",", ":")).encode()
+            body = self._desired.told().model_dump_json().encode()
             try:
                 await self._link.deliver(
                     self._topics.config_reported, body, retain=True, properties=_JSON
@@ -92,12 +90,6 @@ class DesiredOverMqtt:
     def _granted(self, error: PartFailed | None) -> None:
         if error is None:
             self._news.set()
-
-    def _told(self, report: Report) -> dict[str, Any]:
-        told = report.model_dump(mode="json")
-        told["at"], told["until"] = _iso(report.at), _iso(report.until)
-        told["file"] = self._desired.standing.in_force is None
-        return told
 
     async def _take(self, messages: Sequence[Message]) -> None:
         body = messages[-1].payload  # the newest counts
@@ -149,9 +141,3 @@ class DesiredOverMqtt:
         wish = wish.model_copy(update={"id": name[:128], "issued": issued})
         args = {key: value for key, value in given.items() if key != "issued"} | {"id": name}
         return Command(id=f"desired:{wish.said[:32]}", verb=VERB, args=args), "", wish
-
-
-def _iso(seconds: float | None) -> str | None:
-    if not seconds:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

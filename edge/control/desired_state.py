@@ -23,6 +23,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge.errors import PartFailed
+
 NAME = "config.json"
 MOST_STARTS = 3
 """Starts that a configuration on probation may have: a box that dies of it is back after these."""
@@ -240,11 +242,22 @@ class StandingFile:
         self._path = directory / NAME
 
     def read(self) -> Standing:
-        """Return what is remembered; a damaged file is set aside, and nothing is."""
+        """Return what is remembered; a damaged file is set aside, and nothing is.
+
+        Raises:
+            PartFailed: it cannot be read.
+
+        """
         try:
             return Standing.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return Standing()
+        except OSError as error:
+            raise PartFailed(
+                f"{self._path} cannot be read: {error.strerror}",
+                hint="nobody knows whether another configuration than the file's is in force",
+                reason="state_unreadable",
+            ) from error
         except ValidationError:
             with contextlib.suppress(OSError):
                 self._path.rename(self._path.with_suffix(".damaged"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -284,3 +286,36 @@ def test_a_group_is_told_at_once_and_each_box_answers(
     finally:
         for box in boxes:
             box.close()
+
+
+def edge(box: BoxProcess, *words: str) -> tuple[int, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", *words, "--json", "--config", str(box.config)],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_on_the_box_itself_a_file_is_tried_and_taken_back(make: Make, tmp_path: Path) -> None:
+    box = make("5s")
+    with service_manager(box) as codes:
+        until("the gate is seen", lambda: box.source("gate")["state"] == "streaming")
+        wanted = tmp_path / "wanted.toml"
+        text = box.config.read_text()
+        wanted.write_text(text.replace("fps = 4", "fps = 3") + "[detect]\nworkers = 2\n")
+        code, told = edge(box, "config", "apply", str(wanted))
+        assert (code, told["error"]["reason"]) == (1, "bad_request"), "a table stands there twice"
+        wanted.write_text(text.replace('engine = "builtin"', 'engine = "builtin"\nworkers = 2'))
+        code, told = edge(box, "config", "apply", str(wanted))
+        assert (code, told["state"], codes) == (0, "applied", [0])
+        assert edge(box, "config", "show")[1]["detect"]["workers"] == 2
+        assert edge(box, "config", "show", "--file")[1]["detect"]["workers"] == 0
+        assert any("is in force" in one["text"] for one in box.status()["notices"])
+        wanted.write_text(text.replace(f'path = "{tmp_path / "out"}"', 'path = "/dev/null/out"'))
+        code, told = edge(box, "config", "apply", str(wanted))
+        assert (code, told["error"]["reason"]) == (1, "rolled_back")
+        until("it is started as before", lambda: len(codes) == 3 and box.get("/readyz")[0] == 200)
+        code, told = edge(box, "config", "rollback")
+        assert (code, told["state"], told["file"]) == (0, "applied", True)

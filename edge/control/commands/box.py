@@ -22,6 +22,10 @@ Tell = Callable[[str], None]
 class ConfigFromAfar(Protocol):
     """Puts configurations on probation: ``control.desired.Desired``."""
 
+    def told(self) -> give.Reported:
+        """Say what is in force, and what became of the newest that came."""
+        ...
+
     async def apply(self, wanted: take.Apply) -> give.Applied:
         """Put a configuration on probation. Raises Failed."""
         ...

@@ -142,6 +142,10 @@ async def _apply(box: CommandedBox, args: take.Apply, _: Tell) -> give.Applied:
     return await box.desired.apply(args)
 
 
+async def _report(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Reported:
+    return box.desired.told()
+
+
 async def _rollback(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Applied:
     return await box.desired.rollback()
 
@@ -210,6 +214,7 @@ EFFECTS: Mapping[str, Effect] = {
     "config.get": _get,
     "config.validate": _validate,
     "config.apply": _apply,
+    "config.report": _report,
     "config.rollback": _rollback,
     "model.ls": _models,
     "model.pull": _pull,

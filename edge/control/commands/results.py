@@ -112,6 +112,22 @@ class Applied(Result):
     message: str = Field("", description="Where the end is told.")
 
 
+class Reported(Result):
+    """Which configuration is in force, and what became of the newest one that came from afar."""
+
+    id: str = Field(description="Of the newest that came; empty: none did.")
+    digest: str = Field(description="Of what is in force: base of the next one.")
+    state: str = Field(
+        description="file: the box's own; probation, applied, rejected, rolled_back; superseded: "
+        "the file was changed since."
+    )
+    reason: str = Field(description="Why it was rejected or rolled back.")
+    faults: list[dict[str, str]] = Field(description="path, given, message of each.")
+    at: str | None
+    until: str | None = Field(description="When a probation is over at the latest.")
+    file: bool = Field(description="Whether the file on the box is in force.")
+
+
 class Model(Result):
     """A model on this box."""
 

@@ -89,6 +89,8 @@ _ROWS = (
     Verb(name="config.apply", kind="change",
          text="Put a configuration on probation; it stays, or the box goes back by itself.",
          takes=take.Apply, answers=give.Applied, limit=60.0),
+    Verb(name="config.report", kind="read", group=True, answers=give.Reported,
+         text="Say what is in force, and what became of the newest that came from afar."),
     Verb(name="config.rollback", kind="change",
          text="Put the configuration before on probation.",
          answers=give.Applied, idempotent=False, limit=60.0),
