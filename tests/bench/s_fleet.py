@@ -208,8 +208,8 @@ def _connect(up: float, mine: float, bare: Bare) -> Row:
         against=f"{1e3 * mine:.1f} to {1e3 * bare.connect:.2f} ms; all up after {up:.0f} s",
         goal=goal,
         kept=kept,
-        note="a box says 24 retained messages, subscribes 4 filters, reads its own back, and begins "
-        "to send results while others connect; bare: CONNECT alone",
+        note="a box says 15 retained messages, subscribes to 4 filters, reads its own back, and "
+        "sends results while others still connect; bare: CONNECT alone",
     )
 
 
