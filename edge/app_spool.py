@@ -13,6 +13,7 @@ from edge.ops.database import Database
 from edge.sinks import outbox_mend
 from edge.sinks.derived_sql import SCHEMA as DERIVED
 from edge.sinks.outbox_sql import SCHEMA as OUTBOX
+from edge.sinks.upstream import mend as upstream_mend
 from edge.sinks.upstream.sql import SCHEMA as UPSTREAM
 from edge.sources.buckets.swept import SCHEMA as SWEPT
 from edge.sources.upload_rows import SCHEMA as JOBS
@@ -39,6 +40,7 @@ def _adopt(spool: Path) -> None:
 
 
 def mend(connection: sqlite3.Connection) -> None:
-    """Put right what depends on the rows that are there: the outbox's part, and the bus's."""
+    """Put right what depends on the rows that are there: outbox, bus, upstream queue."""
     outbox_mend.mend(connection)
     journal_mend.mend(connection)
+    upstream_mend.mend(connection)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edge.event import ALARM, PICTURE_ERASED, PICTURE_REDACTED, PICTURE_STORED
-from edge.messages import alarm, erased, presence, redacted, stored
+from edge.event import ALARM, LOSS, PICTURE_ERASED, PICTURE_REDACTED, PICTURE_STORED
+from edge.messages import alarm, erased, loss, presence, redacted, stored
 from edge.messages.json_schema import DIALECT, schema_file, schema_of, schema_uri
 
 
@@ -44,6 +44,7 @@ BOX_HEALTH = Published(name="health", event_type=presence.HEALTH, message=presen
 SOURCE_STATUS = Published(
     name="source-status", event_type=presence.SOURCE, message=presence.SourceStatus
 )
+TOMBSTONE = Published(name="loss", event_type=LOSS, message=loss.Message)
 
-ALL = (RESULT, STORED, ERASED, ALARMS, BOX_STATUS, BOX_INFO, BOX_HEALTH, SOURCE_STATUS)
+ALL = (RESULT, STORED, ERASED, TOMBSTONE, ALARMS, BOX_STATUS, BOX_INFO, BOX_HEALTH, SOURCE_STATUS)
 """Every one; a later version stands beside the earlier one."""
