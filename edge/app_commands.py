@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import generate_latest
+
 from edge import __version__
+from edge.app_bundle import FOLDER, facts_of, pack
 from edge.app_checks import faults
 from edge.app_config import needs_restart
 from edge.app_parts import models_directory
@@ -235,6 +238,12 @@ class BoxCommands:
     def set_log_level(self, level: str) -> None:
         logs.set_up(level, self._box.config.log.format)
         log.info("logging from %s on", level)
+
+    async def bundle(self) -> give.Bundle:
+        facts = await facts_of(self._box)
+        texts = {"metrics.txt": generate_latest(self._box.metrics.registry)}
+        folder = self._box.spool.path.parent / FOLDER
+        return await asyncio.to_thread(pack, folder, facts, texts)
 
     def restart(self) -> None:
         log.info("a command asks for a restart")

@@ -123,6 +123,10 @@ class CommandedBox(Protocol):
         """Log from this level on."""
         ...
 
+    async def bundle(self) -> give.Bundle:
+        """Pack what support needs to know. Raises OSError: it cannot be written."""
+        ...
+
     def restart(self) -> None:
         """Begin to stop, so that the service manager starts the box again."""
         ...

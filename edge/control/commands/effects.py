@@ -175,6 +175,13 @@ async def _level(box: CommandedBox, args: take.Level, _: Tell) -> give.Done:
     return give.Done(message=f"logging from {args.level} on, until the next restart")
 
 
+async def _bundle(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Bundle:
+    try:
+        return await box.bundle()
+    except OSError as error:
+        raise Failed("dependency_down", f"it cannot be written: {error.strerror}") from error
+
+
 async def _restart(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Done:
     box.restart()
     return give.Done(message="stopping; the service manager starts Edge again")
@@ -221,7 +228,7 @@ EFFECTS: Mapping[str, Effect] = {
     "model.use": _use,
     "engine.rebuild": _not_yet("build engines: it has no TensorRT"),
     "log.level": _level,
-    "bundle.create": _not_yet("pack a bundle", "edge doctor --json"),
+    "bundle.create": _bundle,
     "service.restart": _restart,
 }
 """Every verb's effect, but the audit log's, which the executor answers itself."""

@@ -101,6 +101,14 @@ class Validated(Result):
     restart: list[str] = Field(description="Keys that would need a restart.")
 
 
+class Bundle(Result):
+    """A file for support, on the box."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
 class Applied(Result):
     """A configuration that is on probation, or in force already."""
 

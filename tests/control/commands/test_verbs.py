@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import socket
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -165,13 +167,32 @@ async def test_models_are_listed_and_what_is_missing_is_said(commanded: Commande
 
 async def test_what_the_box_cannot_do_yet_says_so(commanded: Commanded) -> None:
     for verb, args in (
-        ("config.apply", {"toml": ""}),
+        ("config.apply", {"toml": "a"}),
         ("config.rollback", {}),
         ("engine.rebuild", {}),
-        ("bundle.create", {}),
         ("privacy.selftest", {}),
     ):
         assert await commanded.fails(verb, **args) == "unsupported"
+
+
+async def test_a_bundle_says_how_the_box_is_without_secrets(tmp_path: Path) -> None:
+    async with running(tmp_path, web={"port": 0, "token": "hush-hush"}) as it:
+        await it.fails("source.add", name="x", kind="camera", url="rtsp://u:hush-hush@h/", fps=-1)
+        made = [await it.does("bundle.create", "mqtt") for _ in range(5)]
+        folder = tmp_path / "state" / "bundles"
+        assert [str(one) for one in sorted(folder.iterdir())] == [one["path"] for one in made[2:]]
+        newest = max(folder.iterdir())
+        body = newest.read_bytes()
+        assert hashlib.sha256(body).hexdigest() == made[-1]["sha256"]
+        assert newest.stat().st_mode & 0o077 == 0
+        with zipfile.ZipFile(newest) as bundle:
+            parts = {name: bundle.read(name) for name in bundle.namelist()}
+        assert b"edge_" in parts["metrics.txt"]
+        assert json.loads(parts["status.json"])["box"]["site"] == "yard"
+        assert not any(b"hush-hush" in part for part in parts.values())
+        shutil.rmtree(folder)
+        folder.write_text("a file, where a folder should be")
+        assert await it.fails("bundle.create") == "dependency_down"
 
 
 async def test_the_log_gets_louder(commanded: Commanded) -> None:
