@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final
+
+import numpy as np
 
 from edge.cli.box_client import Where
 from edge.cli.bucket_work import Report
 from edge.cloudevents import json_format
+from edge.config.privacy import Format, Policy
 from edge.errors import EdgeError, PartFailed
 from edge.event import PICTURE_REDACTED, WireEvent
+from edge.privacy.encode import encode
 from edge.sources.buckets.link import Ask, BucketLink
 from edge.sources.buckets.minio_listen import MinioListen, lines
 from edge.sources.buckets.records import object_of, read
@@ -24,7 +29,7 @@ from edge.sources.buckets.topics import refusal
 
 REDACTED_WITHIN: Final = 20.0
 _QUIET: Final = 60.0
-_ENDINGS = {".jpg": ".jpg", ".jpeg": ".jpg", ".png": ".png", ".webp": ".webp"}
+_ENDINGS: Mapping[str, Format] = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 
 
 @dataclass(slots=True)
@@ -64,11 +69,9 @@ def unprobed(report: Report) -> Report:
 
 def picture(ending: str) -> bytes:
     """Return a small grey picture, in the format that an ending stands for; else JPEG."""
-    import cv2
-    import numpy as np
-
     grey = np.full((120, 160, 3), 128, np.uint8)
-    return cv2.imencode(_ENDINGS.get(ending, ".jpg"), grey)[1].tobytes()
+    policy = Policy(format=_ENDINGS.get(ending, "jpeg"))
+    return encode(grey, policy, datetime.now(UTC), "edge-probe")[0]
 
 
 async def _judge(seen: _Seen, wanted: Wanted, patience: float, *, listens: bool) -> Finding:
