@@ -53,7 +53,7 @@ class Quota:
             self._push_out(connection, 0, too_much, "bytes", now)
 
     def disk(self, connection: sqlite3.Connection, added: int, now: float) -> None:
-        """Where the disk is short, let as much go as was added: the queue grows no more.
+        """Where the disk is short, let about as much go as was added: the queue grows no more.
 
         More would not help: the file keeps the room, and it may be others who fill the disk.
         """
@@ -63,7 +63,8 @@ class Quota:
             return
         inside = connection.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_BYTES
         if free + inside < self.config.keep_free:
-            self._push_out(connection, 0, added, "disk", now)
+            # not quite as much: of rows of about one size, one goes for each that comes
+            self._push_out(connection, 0, added * 3 // 4, "disk", now)
 
     def age(self, connection: sqlite3.Connection, now: float) -> int:
         """Let go of some of what waited too long; return how many: 0 when there is none left."""
