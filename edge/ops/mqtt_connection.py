@@ -141,11 +141,12 @@ class Connection:
         """Look at the clock, until it ends."""
         pause = min(TICK, self.limits.keepalive / 4 or TICK, self._settings.ack_timeout / 4)
         while not self.ended.done():
-            self._client.loop_misc()
+            alive = self._wire.alive()
+            self._client.look(alive)
             oldest = next(iter(self._acks.values()), None)
             patience = self._settings.ack_timeout
             since = time.monotonic() - patience
-            if oldest and oldest[2] < since and self._wire.heard < since:
+            if oldest and oldest[2] < since and alive < since:
                 self.drop(faults.silent(self._settings.where, patience))
             await asyncio.wait((self.ended,), timeout=pause)
 

@@ -62,6 +62,16 @@ class PahoClient(Client):
         self._last_msg_out = time.monotonic()
         self._call_socket_register_write()
 
+    def look(self, alive: float) -> None:
+        """Look at the clock: ask whether the broker is there, or give it up.
+
+        Args:
+            alive: when it was, at least, by the monotonic clock.
+
+        """
+        self._last_bytes_received = max(self._last_bytes_received, alive)
+        self.loop_misc()
+
     def _create_socket_connection(self) -> Any:
         # paho would connect here, and block; with a WebSocket it goes on from here
         return self.wire

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import ssl
+import sys
+import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +17,8 @@ from typing import Final
 CHUNK: Final = 16 * 1024
 """Bytes read at once: as much as a TLS record has, and as little as never holds up the loop."""
 MOST_OUT: Final = 256 * 1024
+NO_PING: Final = 64
+"""Bytes that have to arrive before that is a sign of life: the question for one is none."""
 _PUBACK: Final = 0x40
 _SHORTEST: Final = 4
 Acked = Callable[[int, int, str], None]
@@ -36,8 +41,8 @@ class Wire:
         self._blocking = self._ended = False
         #: what ended it, where the network did
         self.error: OSError | None = None
-        #: when something came last, by the monotonic clock
-        self.heard = time.monotonic()
+        self._heard = time.monotonic()
+        self._arrived = 0
         self.bytes_in = self.bytes_out = 0
 
     # -- what paho calls
@@ -114,6 +119,19 @@ class Wire:
         """Begin a turn: ``recv`` may read from the network once."""
         self._read = False
 
+    def alive(self) -> float:
+        """Return when the other side was last heard, or took what was sent; monotonic seconds.
+
+        A large message takes minutes over a slow line, and nothing comes back meanwhile: but the
+        other kernel's acknowledgements do. To be asked again and again.
+        """
+        with suppress(OSError, ValueError):
+            left = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            arrived = self.bytes_out - int.from_bytes(left, sys.byteorder)
+            if arrived >= self._arrived + NO_PING:
+                self._arrived, self._heard = arrived, time.monotonic()
+        return self._heard
+
     @property
     def place(self) -> tuple[int, int]:
         """Where it is in what came; it changes when anything is taken."""
@@ -164,7 +182,7 @@ class Wire:
         self._at = 0
         self.bytes_in += len(self._in)
         if self._in:
-            self.heard = time.monotonic()
+            self._heard = time.monotonic()
         else:
             self._ended = True
 

@@ -54,6 +54,15 @@ class FarReader:
         self._lines = self.file.open("rb")
         self.wait_up()
 
+    @classmethod
+    def leave_word(cls, host: str, port: int, wants: str) -> None:
+        """Subscribe, and go: the broker keeps what comes."""
+        with _connected(host, port) as sock:
+            _greet(sock, wants)
+            data = bytearray()
+            while len(data) < 4 + 5:  # welcome and answer
+                data += sock.recv(100)
+
     def wait_up(self) -> None:
         """Wait until it is subscribed again."""
         assert self._process
@@ -138,11 +147,15 @@ def _packet(first: int, body: bytes) -> bytes:
     return bytes((first, len(body))) + body
 
 
+def _greet(sock: socket.socket, wants: str) -> None:
+    # version 4, keep the session, no keep-alive
+    sock.sendall(_packet(0x10, _text("MQTT") + b"\x04\x00\x00\x00" + _text(CLIENT)))
+    sock.sendall(_packet(0x82, b"\x00\x01" + _text(wants) + b"\x01"))
+
+
 def _listen(sock: socket.socket, wants: str, out: IO[bytes]) -> None:
     with sock:
-        # version 4, keep the session, no keep-alive
-        sock.sendall(_packet(0x10, _text("MQTT") + b"\x04\x00\x00\x00" + _text(CLIENT)))
-        sock.sendall(_packet(0x82, b"\x00\x01" + _text(wants) + b"\x01"))
+        _greet(sock, wants)
         data = bytearray()
         while piece := sock.recv(2**20):
             data += piece

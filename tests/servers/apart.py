@@ -35,6 +35,10 @@ class Wire:
             rule = f"-A {chain} -m statistic --mode random --probability {share} -j DROP"
             self._inside(f"{self.iptables} {rule}")
 
+    def slow(self, rate: str) -> None:
+        """Let only so much through to the server, as ``tc`` writes it: ``200kbit``."""
+        _run(f"tc qdisc add dev {self.name}a root tbf rate {rate} burst 5kb latency 400ms")
+
     def cut(self, way: str) -> None:
         """Lose all packets ``to`` the server, or ``from`` it."""
         self._inside(f"{self.iptables} -A {'INPUT' if way == 'to' else 'OUTPUT'} -j DROP")
@@ -53,8 +57,9 @@ class Wire:
         self._inside("ip link set lo up")
 
     def stop(self) -> None:
-        # the wire goes with its end in there
-        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+        # the network itself goes when its last process has gone, a little later
+        for line in (f"ip link del {self.name}a", f"ip netns del {self.name}"):
+            subprocess.run(line.split(), check=False, capture_output=True)
 
     def _inside(self, line: str) -> None:
         _run(f"ip netns exec {self.name} {line}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -38,7 +39,10 @@ class BadLink:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        listens = socket.create_server(("127.0.0.1", 0))
+        # little is kept here: what is slow has to wait in the box
+        listens.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE // 4)
+        self._server = await asyncio.start_server(self._serve, sock=listens, limit=PIECE // 8)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -82,14 +86,16 @@ class BadLink:
     ) -> None:
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(ON_THE_WAY)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_off(reader, pieces), name="sender")
+            group.create_task(self._send_off(way, reader, pieces), name="sender")
             group.create_task(self._arrive(way, pieces, writer), name="arrival")
 
     async def _send_off(
-        self, reader: asyncio.StreamReader, pieces: asyncio.Queue[tuple[float, bytes]]
+        self, way: str, reader: asyncio.StreamReader, pieces: asyncio.Queue[tuple[float, bytes]]
     ) -> None:
         loop = asyncio.get_running_loop()
         while piece := await reader.read(PIECE):
+            if self.rate and way == "to":
+                await asyncio.sleep(len(piece) / self.rate)
             due = loop.time() + self.delay
             if self.loss and self.chance.random() < self.loss:
                 due += self.again
@@ -105,8 +111,6 @@ class BadLink:
             await asyncio.sleep(due - loop.time())
             while way in self.cut:  # noqa: ASYNC110 (tests change it as they like)
                 await asyncio.sleep(0.01)
-            if self.rate and way == "to":
-                await asyncio.sleep(len(piece) / self.rate)
             writer.write(piece)
             with contextlib.suppress(ConnectionError):
                 await writer.drain()

@@ -71,11 +71,18 @@ class Mosquitto:
 
     def save(self) -> None:
         """Have it write sessions and what is kept to its disk now; ``persistence`` must be on."""
+        self._ask(signal.SIGUSR1, "Saving in-memory database")
+
+    def reload(self) -> None:
+        """Have it read passwords and access list anew."""
+        self._ask(signal.SIGHUP, "Reloading config")
+
+    def _ask(self, what: signal.Signals, answer: str) -> None:
         assert self._process
-        before = self.log().count("Saving in-memory database")
-        os.kill(self._process.pid, signal.SIGUSR1)
+        before = self.log().count(answer)
+        os.kill(self._process.pid, what)
         until = time.monotonic() + 10
-        while self.log().count("Saving in-memory database") == before:
+        while self.log().count(answer) == before:
             assert time.monotonic() < until, self.log()
             time.sleep(0.01)
 
