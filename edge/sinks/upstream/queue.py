@@ -94,9 +94,7 @@ class UpstreamQueue:
     async def open(self) -> None:
         """Begin: what waited when the last life ended may be taken anew."""
         self._loop = asyncio.get_running_loop()
-        self._life = await self._database.do(
-            lambda connection: int(connection.execute(sql.LIFE).fetchone()[0]), durable=False
-        )
+        self._life = await self._database.do(_next_life, durable=False)
         if self.stats().waiting:
             self._tell()
 
@@ -171,9 +169,7 @@ class UpstreamQueue:
         """
         names = json.dumps(list(sent))
         self._life += 1
-        await self._database.do(
-            lambda connection: connection.execute(sql.RELEASE, (names,)).rowcount, durable=False
-        )
+        await self._database.do(lambda connection: _release(connection, names), durable=False)
 
     async def bury(self, numbers: Collection[int], reason: str) -> None:
         """Give up messages that the broker will never take: into a tombstone with that reason."""
@@ -314,6 +310,16 @@ class UpstreamQueue:
         self.arrived.set()
         for tell in self.told:
             tell()
+
+
+def _next_life(connection: sqlite3.Connection) -> int:
+    connection.execute(sql.OPEN)
+    return int(connection.execute(sql.LIFE).fetchone()[0])
+
+
+def _release(connection: sqlite3.Connection, sent: str) -> None:
+    connection.execute(sql.SENT, (sent,))
+    connection.execute(sql.RELEASE)
 
 
 def _totals(counts: Sequence[int]) -> Totals:

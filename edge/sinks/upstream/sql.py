@@ -10,7 +10,8 @@ from edge.config.mqtt import CLASSES
 
 # ``upstream_known`` gives a message its place, and remembers its id for a while after it has gone;
 # its newest row is never forgotten, so that no place is given twice.
-# ``upstream_given`` holds what may have been sent already: a tombstone must not name it.
+# ``upstream_given`` holds what is being sent in this ``life`` or was ``sent`` in an earlier one: a
+# tombstone must not name what may have come.
 # ``upstream_loss`` holds the tombstones that were not sent yet: they still grow.
 _TABLES = """
     CREATE TABLE upstream (
@@ -26,7 +27,9 @@ _TABLES = """
         class TEXT NOT NULL, source TEXT NOT NULL, seq INTEGER NOT NULL,
         PRIMARY KEY (class, source)
     ) WITHOUT ROWID;
-    CREATE TABLE upstream_given (n INTEGER PRIMARY KEY, life INTEGER NOT NULL);
+    CREATE TABLE upstream_given (
+        n INTEGER PRIMARY KEY, life INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0
+    );
     CREATE TABLE upstream_loss (
         n INTEGER PRIMARY KEY, class TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
         first INTEGER NOT NULL, from_seq INTEGER NOT NULL, to_seq INTEGER NOT NULL,
@@ -86,7 +89,10 @@ NEXT = {
     + ")"
     for order, word in (("oldest", "ASC"), ("newest", "DESC"))
 }
-GIVE = "INSERT OR REPLACE INTO upstream_given (n, life) SELECT value, ? FROM json_each(?)"
+GIVE = """
+    INSERT INTO upstream_given (n, life) SELECT value, ? FROM json_each(?) WHERE true
+    ON CONFLICT (n) DO UPDATE SET life = excluded.life
+"""
 SEAL = "DELETE FROM upstream_loss WHERE n IN (SELECT value FROM json_each(?))"
 # CROSS JOIN: in the order of the list.
 READ = """
@@ -94,8 +100,11 @@ READ = """
         CAST(group_concat(body, x'1e') AS BLOB)
     FROM json_each(?) CROSS JOIN upstream ON n = json_each.value
 """
+# What the life before this one held may have been sent.
+OPEN = "UPDATE upstream_given SET sent = 1"
 LIFE = "SELECT coalesce(max(life), 0) + 1 FROM upstream_given"
-RELEASE = "DELETE FROM upstream_given WHERE n NOT IN (SELECT value FROM json_each(?))"
+SENT = "UPDATE upstream_given SET sent = 1 WHERE n IN (SELECT value FROM json_each(?))"
+RELEASE = "DELETE FROM upstream_given WHERE NOT sent"
 WEIGH = """
     SELECT json_group_array(json_array(class, many, size)) FROM (
         SELECT class, count(*) AS many, sum(bytes) AS size FROM upstream
