@@ -7,6 +7,7 @@ transaction.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
@@ -22,6 +23,8 @@ BATCH: Final = 1024
 """Messages that are read at once; the next ones when half of them are sent."""
 AHEAD_S: Final = 1.0
 """With a rate, no more is read ahead than goes in so long: what is urgent must not stand behind."""
+DELETE_S: Final = 0.1
+"""Seconds that what was acknowledged waits for more of it, where nothing else is to be read."""
 OVERHEAD: Final = 60
 """Bytes of a packet besides topic and payload: header, properties, TLS record; about."""
 
@@ -62,6 +65,8 @@ class Batches:
         self._refused: dict[str, list[int]] = {}
         #: classes of which nothing more was there
         self._dry: set[str] = set()
+        self._monotonic = time.monotonic
+        self._wrote_at = 0.0
         self._exchange: asyncio.Task[list[Pending]] | None = None
 
     # -- what became of messages
@@ -100,7 +105,8 @@ class Batches:
             self._take_in(self._exchange.result())
             self._exchange = None
         wanted, limit = self._wanted(kinds)
-        rest = idle and self.unwritten and not any(self.ready.values())
+        late = self._monotonic() >= self._wrote_at + DELETE_S
+        rest = idle and late and self.unwritten
         if limit or rest or len(self._done) >= BATCH:
             self._queue.arrived.clear()
             self._exchange = asyncio.create_task(
@@ -137,6 +143,7 @@ class Batches:
         spent = self._plan.unsaved()
         buried = [self._queue.bury(numbers, why) for why, numbers in refused.items()]
         noted = [self._queue.spent(spent)] if spent else []
+        self._wrote_at = self._monotonic()
         told: list[Awaitable[Any]] = [self._queue.delivered(done), *buried, *noted]
         try:
             found = await asyncio.gather(self._queue.take(limit, kinds), *told)

@@ -21,7 +21,7 @@ from edge.ops.backoff import Backoff
 from edge.ops.database import DISK_RETRY_S
 from edge.ops.metrics import Metrics
 from edge.ops.mqtt_types import NO_PROPERTIES, Properties
-from edge.sinks.upstream.batches import OVERHEAD, Batches
+from edge.sinks.upstream.batches import DELETE_S, OVERHEAD, Batches
 from edge.sinks.upstream.outgoing import Pending
 from edge.sinks.upstream.plan import DAY_S, Plan
 from edge.sinks.upstream.queue import UpstreamQueue
@@ -32,8 +32,6 @@ from edge.topics import Topics
 
 log = logging.getLogger(__name__)
 
-DELETE_S: Final = 0.1
-"""Seconds that what was acknowledged waits for more of it, where nothing else is to be sent."""
 TIDY_S: Final = 60.0
 LOOK_S: Final = 0.5
 HELD_S: Final = 60.0

@@ -74,16 +74,18 @@ def told(facts: Facts) -> dict[str, Any]:
 def _state(facts: Facts) -> tuple[str, str]:
     if facts.paused:
         return "paused", "somebody paused it"
-    if not facts.stats.waiting:
+    stats = facts.stats
+    if not stats.waiting:
         return "empty", "the broker has everything"
     if facts.resting:
         return "resting", facts.resting
     if not facts.link_up:
         return "waiting_for_broker", "there is no connection to the broker"
-    kinds = [kind for kind, one in facts.stats.classes.items() if one.waiting]
+    kinds = [kind for kind, one in stats.classes.items() if one.waiting]
     if all(kind in facts.held for kind in kinds):
         return "held", "; ".join(facts.held.values())
-    why = "" if any(facts.plan.always(kind) for kind in kinds) else facts.plan.why()
+    average = stats.waiting_bytes // stats.waiting + 2 * OVERHEAD
+    why = "" if any(facts.plan.always(kind) for kind in kinds) else facts.plan.why(average)
     return _WAITING.get(why, ("sending", "it is sent"))
 
 

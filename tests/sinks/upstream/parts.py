@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from edge.sinks.upstream import mend
 from edge.sinks.upstream.outgoing import Outgoing, Pending
 from edge.sinks.upstream.queue import UpstreamQueue
 from edge.sinks.upstream.sql import SCHEMA
-from tests.sinks.conftest import Clock
 
 ORIGIN = "/north/box"
 
@@ -35,7 +34,7 @@ def message(number: int, source: str = "gate", kind: str = "result", **other: An
 class Life:
     """An open queue, from opening its file to closing it or being killed."""
 
-    def __init__(self, path: Path, clock: Clock, **config: Any) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], **config: Any) -> None:
         self.metrics = Metrics()
         self.database = Database(path, SCHEMA, name="spool", mend=mend.mend)
         self.queue = UpstreamQueue(
@@ -52,7 +51,9 @@ class Life:
 
 
 @asynccontextmanager
-async def living(path: Path, clock: Clock, **config: Any) -> AsyncIterator[UpstreamQueue]:
+async def living(
+    path: Path, clock: Callable[[], float], **config: Any
+) -> AsyncIterator[UpstreamQueue]:
     life = Life(path, clock, **config)
     queue = await life.open()
     try:

@@ -54,7 +54,7 @@ class TheQueue(RuleBasedStateMachine):
 
     @initialize(order=st.sampled_from(["oldest", "newest"]), items=st.integers(3, 12))
     def begin(self, order: str, items: int) -> None:
-        self.config = {"order": order, "max_items": items, "max_age": "1h"}
+        self.config: dict[str, Any] = {"order": order, "max_items": items, "max_age": "1h"}
         self.order = order
         self.path = self.folder / f"{next(self.lives)}.db"
         self.live()
