@@ -33,7 +33,7 @@ from edge.app_bus import Bus
 from edge.app_commands import BoxCommands
 from edge.app_config import LIVE, BoxConfigured, needs_restart
 from edge.app_jobs import jobs_of
-from edge.app_parts import build_store, choose_engine
+from edge.app_parts import build_store, choose_engine, is_live
 from edge.app_spool import spool_in
 from edge.app_status import BoxView, Notices
 from edge.bus.delivery import Delivery
@@ -98,6 +98,7 @@ class Box:
         state = state_directory(config.box)
         self.spool = spool_in(state)
         self.outbox = Outbox(self.spool, config.outbox, metrics)
+        self.outbox.room.yields = lambda name: is_live(self.sources.configs.get(name))
         self.store = build_store(config)
         self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)
         self.engine_choice = choose_engine(config)

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from edge.config.root import Config, state_directory
+from edge.config.sources import CameraConfig, FolderConfig, SceneConfig, SourceConfig
 from edge.config.store import FolderStoreConfig
 from edge.contracts import Store
 from edge.control.engines import EngineChoice
@@ -81,3 +82,10 @@ def choose_engine(config: Config) -> EngineChoice:
         onnx=lambda path, threshold: OnnxEngine.open(path, threshold=threshold),
         builtin=BuiltinEngine,
     )
+
+
+def is_live(config: SourceConfig | None) -> bool:
+    """Tell whether a source shows what is now: what it misses it does not bring again."""
+    if isinstance(config, FolderConfig):
+        return config.mode == "replay"
+    return isinstance(config, CameraConfig | SceneConfig)

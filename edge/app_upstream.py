@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from edge.event import PICTURE_ANNOTATED, PICTURE_CLASSIFIED, PICTURE_ERASED, Wi
 from edge.ops.mqtt import MqttLink
 from edge.ops.mqtt_types import Limits, Message, Will
 from edge.sinks.outbox import Waiting
+from edge.sinks.outbox_room import Evicted
 from edge.sinks.upstream import settings
 from edge.sinks.upstream.alarms import Alarms
 from edge.sinks.upstream.home_assistant import Discovery
@@ -45,6 +47,7 @@ from edge.sinks.upstream.plan import Plan
 from edge.sinks.upstream.presence import Presence, moment, now
 from edge.sinks.upstream.publisher import Publisher
 from edge.sinks.upstream.queue import UpstreamQueue
+from edge.sinks.upstream.rows import Gone
 from edge.topics import Topics
 from edge.web import view
 from edge.web.guard import is_loopback
@@ -118,6 +121,7 @@ class Upstream:
         )
         self._alarms = Alarms(await self._box.commands.ledger.kept(_ALARMS))
         self._box.forwarder.also.append(self.stored)
+        self._box.outbox.room.tell.append(self._gave_way)
 
     def start(self, start: Start) -> None:
         """Begin to connect and to send; all sources are there."""
@@ -143,6 +147,12 @@ class Upstream:
         config = live_of(self._box.config.upstream, wanted.upstream)
         self.publisher.change(config)
         self._box.config = self._box.config.model_copy(update={"upstream": config})
+
+    def _gave_way(
+        self, connection: sqlite3.Connection, evicted: Sequence[Evicted], reason: str
+    ) -> None:
+        rows = [Gone(0, "picture", one.source, one.seq, one.bytes, one.at) for one in evicted]
+        self.queue.lost(connection, rows, reason)
 
     def status(self) -> view.Upstream:
         """Say how the link is, and what waits. Cheap, never blocks."""

@@ -75,7 +75,17 @@ StoreConfig = Annotated[FolderStoreConfig | S3StoreConfig, Field(discriminator="
 class OutboxConfig(Section):
     """``[outbox]``: what waits on this box until the store has it."""
 
-    max_bytes: Size = key("2GiB", "Pictures may fill this much; then new ones wait or are dropped.")
+    max_bytes: Size = key("2GiB", "Pictures may fill this much; then see when_full.")
+    max_items: int = key(1_000_000, "Pictures that may wait; then see when_full.", ge=1)
+    max_age: Duration = key(
+        "0s", "evict: pictures of live sources that waited longer give way; 0s: none does."
+    )
+    when_full: Literal["hold", "evict"] = key(
+        "hold",
+        "hold: all that was made is kept, and new pictures wait (frames of cameras are dropped). "
+        "evict: the oldest pictures of live sources give way to new ones, and the box says which "
+        "were lost. Uploads, objects and dropped files never give way.",
+    )
     parallel: int = key(
         4,
         "Parcels under way to the store at once: one a source, of a bucket source several.",

@@ -10,10 +10,20 @@ from edge.messages.redacted import Count, Text, Time
 
 DATASCHEMA = dataschema(LOSS)
 
-Number = Annotated[int, About("seq of a message of that source and class", least=1)]
+Number = Annotated[
+    int,
+    About("seq of a message of that source and class; of a picture its number on the box", least=1),
+]
 
 
-_Class = TypedDict("_Class", {"class": Annotated[str, About("of the messages", filled=True)]})
+_Class = TypedDict(
+    "_Class",
+    {
+        "class": Annotated[
+            str, About("of the messages; picture: what waited for the store", filled=True)
+        ]
+    },
+)
 
 
 class Data(_Class):
@@ -27,8 +37,8 @@ class Data(_Class):
     reason: Annotated[
         str,
         About(
-            "bytes, items, age, disk: no room for it (the quota of [upstream]). too_large, "
-            "bad_topic, bad_payload, refused: the broker will never take it",
+            "bytes, items, age, disk: no room for it ([upstream], of pictures [outbox]). "
+            "too_large, bad_topic, bad_payload, refused: the broker will never take it",
             filled=True,
         ),
     ]

@@ -183,6 +183,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.parcels_evicted = Counter(
+            "edge_parcels_evicted_total",
+            "Parcels of live sources that gave way to newer ones, by reason.",
+            ["source", "reason"],
+            registry=registry,
+        )
         self.store_retries = Counter(
             "edge_store_retries_total", "Tries at a shut store.", registry=registry
         )

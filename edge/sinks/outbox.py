@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -27,17 +26,12 @@ from typing import Any
 
 from edge.config.store import OutboxConfig
 from edge.contracts import Note
-from edge.errors import EdgeError, TryLater
-from edge.ops.database import DISK_RETRY_S, Database
-from edge.ops.database_file import PAGE_BYTES
+from edge.errors import EdgeError
+from edge.ops.database import Database
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sinks import outbox_sql as sql
-
-KEEP_FREE_BYTES = 16 * 2**20
-"""Left free on the disk: notes of deliveries need room, and they make room."""
-FULL_RETRY_S = 2.0
-"""Seconds until a full outbox is worth another try."""
+from edge.sinks.outbox_room import Evicted, Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +81,9 @@ class Outbox:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database, self._config, self._clock = database, config, clock
-        self._directory = database.path.parent
+        #: how much may wait, and who gives way
+        self.room = Room(config, database.path.parent)
+        self.room.tell.append(lambda _, gone, reason: self._gave_way(gone, reason))
         database.after.append(self._count)
         self._stats = OutboxStats()
         self._oldest_at: float | None = None
@@ -95,6 +91,7 @@ class Outbox:
         self.arrived = asyncio.Event()
         #: names of the sources that are being carried: who carries one sees what follows by itself
         self.carried: set[str] = set()
+        self._evicted = metrics.parcels_evicted
         metrics.outbox_parcels.set_function(lambda: self.stats().waiting)
         metrics.outbox_bytes.set_function(lambda: self.stats().waiting_bytes)
         metrics.outbox_oldest_seconds.set_function(lambda: self.stats().oldest_seconds)
@@ -241,6 +238,10 @@ class Outbox:
         """Commit what was handed in and let go of the file."""
         await self._database.close()
 
+    def _gave_way(self, gone: Sequence[Evicted], reason: str) -> None:
+        for one in gone:
+            self._evicted.labels(one.source, reason).inc()
+
     # -- the thread's side: each runs in a transaction
 
     def _insert(
@@ -255,42 +256,11 @@ class Outbox:
         }
         if connection.execute(sql.IS_KNOWN, ids).fetchone()[0]:
             return False
-        refusal = self._refusal(connection, row["bytes"])
+        refusal = self.room.take(connection, row["bytes"], self._clock())
         if refusal:
             return refusal
         connection.execute(sql.INSERT, row)
         return True
-
-    def _refusal(self, connection: sqlite3.Connection, size: int) -> TryLater | None:
-        """Take room for a parcel of ``size`` bytes, or return why there is none."""
-        no_disk = self._disk_is_full(connection, size)
-        if no_disk:
-            return no_disk
-        room = {"bytes": size, "most": self._config.max_bytes}
-        if connection.execute(sql.TAKE_ROOM, room).rowcount:
-            return None
-        return TryLater(
-            f"the outbox is full: {self._config.max_bytes} bytes (outbox.max_bytes)",
-            hint="it empties when the store takes parcels again",
-            reason="outbox_full",
-            after=FULL_RETRY_S,
-        )
-
-    def _disk_is_full(self, connection: sqlite3.Connection, size: int) -> TryLater | None:
-        disk = os.statvfs(self._directory)
-        free = disk.f_bavail * disk.f_frsize
-        if free - size >= KEEP_FREE_BYTES:
-            return None
-        # the file keeps the space of what was delivered: that is as good as free disk
-        inside = connection.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_BYTES
-        if inside >= size + PAGE_BYTES:
-            return None
-        return TryLater(
-            f"{free} bytes are left on the disk of the outbox ({self._directory})",
-            hint="free space on that disk; nothing that was accepted is lost",
-            reason="disk_full",
-            after=DISK_RETRY_S,
-        )
 
     def _heads(
         self, connection: sqlite3.Connection, limit: int, skip: Collection[str]

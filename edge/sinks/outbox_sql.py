@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 COLUMNS = (
     "id, event_id, source, taken_at, key, content_type, put_at, tries, error, bytes, message, "
     "receipt, body"
@@ -37,11 +39,24 @@ IS_KNOWN = """
         OR EXISTS (SELECT 1 FROM known WHERE event = :event AND parcel = :parcel AND at >= :since)
         OR EXISTS (SELECT 1 FROM dead WHERE event_id = :event_id AND id = :id)
 """
-# In one statement: is there room, and if so it is taken.
-TAKE_ROOM = """
-    UPDATE total SET waiting = waiting + 1, waiting_bytes = waiting_bytes + :bytes
-    WHERE waiting_bytes + dead_bytes + :bytes <= :most
+SUMS = "SELECT waiting, waiting_bytes, dead_bytes FROM total"
+TAKE_ROOM = "UPDATE total SET waiting = waiting + 1, waiting_bytes = waiting_bytes + ?"
+GIVE_MUCH = "UPDATE total SET waiting = waiting - ?, waiting_bytes = waiting_bytes - ?"
+# Of each source the oldest stays: it may be on its way to the store.
+_MAY_GO = """
+    SELECT seq, source, bytes, taken_at, put_at, sum(bytes) OVER (ORDER BY seq) - bytes AS before
+    FROM (
+        SELECT seq, source, bytes, taken_at, put_at FROM parcel
+        WHERE source IN (SELECT value FROM json_each(:names))
+            AND seq NOT IN (SELECT value FROM json_each(:heads))
+        ORDER BY seq LIMIT :most
+    )
 """
+OLDEST_THAT_MAY_GO = f"""
+    SELECT seq, source, bytes, taken_at FROM ({_MAY_GO}) WHERE before < :bound
+"""  # noqa: S608 (constant)
+OLD = f"SELECT seq, source, bytes, taken_at FROM ({_MAY_GO}) WHERE put_at < :bound"  # noqa: S608
+REMOVE_PARCELS = "DELETE FROM parcel WHERE seq IN (SELECT value FROM json_each(?))"
 GIVE_ROOM = "UPDATE total SET waiting = waiting - 1, waiting_bytes = waiting_bytes - ?"
 ADD_DEAD = "UPDATE total SET dead = dead + 1, dead_bytes = dead_bytes + ?"
 KNOWS_EVENT = """
@@ -69,3 +84,5 @@ HEADS = """
     SELECT source, (SELECT min(seq) FROM parcel WHERE source = each.source) AS first
     FROM each WHERE source IS NOT NULL ORDER BY first
 """
+
+as_json = json.dumps

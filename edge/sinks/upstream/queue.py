@@ -31,7 +31,7 @@ from edge.ops.metrics import Metrics
 from edge.sinks.upstream import sql
 from edge.sinks.upstream.outgoing import SEPARATOR, Outgoing, Pending, Totals, UpstreamStats
 from edge.sinks.upstream.quota import AT_ONCE, Quota
-from edge.sinks.upstream.rows import Row, Tombstones, gone, insert
+from edge.sinks.upstream.rows import Gone, Row, Tombstones, gone, insert
 
 TAKE_BYTES = 2**20
 """Bytes that are taken at once, but for one message that is larger."""
@@ -129,6 +129,19 @@ class UpstreamQueue:
         return await self._database.do(
             lambda connection: sum(bool(note(connection)) for note in notes)
         )
+
+    def lost(self, connection: sqlite3.Connection, rows: Sequence[Gone], reason: str) -> None:
+        """Say that what never became a message is lost, such as a picture that gave way.
+
+        Args:
+            connection: of the transaction in which it went.
+            rows: what went; ``n`` is 0. Their classes have numbers (``seq``) of their own.
+            reason: why.
+
+        """
+        for source in dict.fromkeys(one.source for one in rows):
+            of_source = [one for one in rows if one.source == source]
+            self._tombstones.say(connection, of_source, reason, self._clock())
 
     # -- out
 

@@ -102,11 +102,12 @@ class Tombstones:
             size, many = sum(row.bytes for row in several), len(several)
             connection.execute(sql.TOMBSTONED, (many, many, size, kind))
             for _, of_source in itertools.groupby(several, key=lambda row: row.source):
-                self._lose(connection, list(of_source), reason, now)
+                self.say(connection, list(of_source), reason, now)
 
-    def _lose(
+    def say(
         self, connection: sqlite3.Connection, rows: Sequence[Gone], reason: str, now: float
     ) -> None:
+        """Say that rows of one class and source are lost; they are gone already."""
         kind, source = rows[0].kind, rows[0].source
         seqs, times = [row.seq for row in rows], [row.at for row in rows]
         old = connection.execute(sql.LOSS, (kind, source, reason)).fetchone()
