@@ -254,14 +254,17 @@ class MqttLink:
 
         """
         connection = self._connection
-        if connection is None or connection.ended.done():
-            last = connection.ended.result() if connection else self._error
-            raise faults.not_up(self._settings.where, last)
-        if connection.full(qos):
-            raise TryLater(f"{self._settings.where}: the window is full", reason="window_full")
+        if connection is None or connection.full(qos):
+            raise self._shut(connection)
         future = connection.publish(topic, payload, qos, properties, retain=retain)
         self._counts["published"] += 1
         return future
+
+    def _shut(self, connection: Connection | None) -> PartFailed | TryLater:
+        if connection and not connection.ended.done():
+            return TryLater(f"{self._settings.where}: the window is full", reason="window_full")
+        last = connection.ended.result() if connection else self._error
+        return faults.not_up(self._settings.where, last)
 
     @property
     def free(self) -> int:
@@ -293,12 +296,10 @@ class MqttLink:
         while True:
             await self.room()
             try:
-                await self.publish(topic, payload, retain=retain, properties=properties)
+                return await self.publish(topic, payload, retain=retain, properties=properties)
             except (PartFailed, TryLater) as error:
                 if error.status:
                     raise
-            else:
-                return
 
     # -- receiving
 
@@ -326,8 +327,7 @@ class MqttLink:
         """Take no more of it. What comes all the same is acknowledged and thrown away."""
         if self._subscriptions.pop(topic, None) is None:
             return
-        worker = self._workers.pop(topic, None)
-        if worker:
+        if worker := self._workers.pop(topic, None):
             worker.cancel()
         if self._connection:
             self._connection.unsubscribe(topic)

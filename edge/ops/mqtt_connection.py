@@ -32,7 +32,6 @@ from edge.ops.mqtt_paho import (
     packet_size,
 )
 from edge.ops.mqtt_types import (
-    NO_PROPERTIES,
     Limits,
     Login,
     Message,
@@ -183,16 +182,13 @@ class Connection:
     def publish(
         self, topic: str, payload: bytes, qos: Qos, properties: Properties, *, retain: bool
     ) -> asyncio.Future[None]:
-        """Send a message; see ``MqttLink.publish``.
+        """Send a message, unless it is ``full``; see ``MqttLink.publish``.
 
         Raises:
             Rejected: ``bad_topic``, ``too_large``.
-            PartFailed: it has ended.
 
         """
-        if self.ended.done():
-            raise faults.cut(self._settings.where)
-        packed = (pack(properties) if properties != NO_PROPERTIES else b"\0") if self._five else b""
+        packed = pack(properties) if self._five else b""
         head = head_of(topic)
         self._check_size(topic, payload, packed)
         if self.limits.max_qos == 0:
@@ -202,7 +198,7 @@ class Connection:
         first = PUBLISH | qos << 1 | (retain and self.limits.retain)
         self._client.post(first, head, mid, packed, payload)
         if mid:
-            self._acks[mid] = (future, topic, time.monotonic())
+            self._acks[mid] = (future, topic, self._client.sent)
         else:
             future.set_result(None)
         return future

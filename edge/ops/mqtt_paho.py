@@ -33,6 +33,8 @@ class PahoClient(Client):
     """
 
     wire: Wire
+    #: when something was published last, by the monotonic clock
+    sent = 0.0
     #: told of each acknowledgement
     acked: Acked = staticmethod(_unheard)
 
@@ -51,6 +53,7 @@ class PahoClient(Client):
             body: the message.
 
         """
+        self.sent = time.monotonic()
         mid = number.to_bytes(2, "big") if number else b""
         size = length(len(topic) + len(mid) + len(properties) + len(body))
         packet = b"".join((bytes((first,)), size, topic, mid, properties, body))
@@ -59,7 +62,7 @@ class PahoClient(Client):
             self._packet_queue(PUBLISH, packet, number, 1)
             return
         self.wire.send(packet)
-        self._last_msg_out = time.monotonic()
+        self._last_msg_out = self.sent
         self._call_socket_register_write()
 
     def look(self, alive: float) -> None:
@@ -92,6 +95,8 @@ class PahoClient(Client):
 
 def length(number: int) -> bytes:
     """Write a length as MQTT has it: seven bits a byte, the lowest first."""
+    if 127 < number < 16_384:
+        return bytes((number & 127 | 128, number >> 7))
     found = bytearray()
     while number > 127:
         found.append(number & 127 | 128)

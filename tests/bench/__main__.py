@@ -1,6 +1,6 @@
 """Measure, print a table, write ``build/bench.json``.
 
-python -m tests.bench [abcdefghijkls] [--rounds N]
+python -m tests.bench [abcdefghijklms] [--rounds N]
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         j_buckets,
         k_latency,
         l_waiting,
+        m_upstream,
         s_fleet,
     )
 
@@ -52,6 +53,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         "j": lambda inputs: j_buckets.measure(inputs, rounds),
         "k": k_latency.measure,
         "l": l_waiting.measure,
+        "m": lambda inputs: m_upstream.measure(inputs, rounds),
         "s": s_fleet.measure,
     }
 
@@ -76,8 +78,8 @@ def main() -> int:
     """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("letters", nargs="?", default="abcdefghijkls", help="which ones")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of (a), (b) and (j)")
+    parser.add_argument("letters", nargs="?", default="abcdefghijklms", help="which ones")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of (a), (b), (j) and (m)")
     asked = parser.parse_args()
     here, inputs, rows = machine(), prepare(), []
     for line in inputs.missing:
