@@ -82,12 +82,17 @@ async def produce(life: Upstream, stop: asyncio.Event) -> int:
     return number
 
 
-def revive(broker: Mosquitto, line: BadLink, after: float) -> None:
-    """Kill the broker at a moment that the box does not know; start it behind a shut door."""
+def revive(broker: Mosquitto, line: BadLink, life: Upstream, after: float) -> int:
+    """Kill the broker at a moment that the box does not know; start it behind a shut door.
+
+    Returns how many messages were under way.
+    """
     time.sleep(after)
+    under_way = life.link.status().in_flight
     line.down = True
     broker.stop(signal.SIGKILL)
     broker.start()
+    return under_way
 
 
 @pytest.mark.slow
@@ -96,6 +101,7 @@ async def test_a_broker_that_is_killed_while_the_queue_drains_gets_every_message
     idle_mosquitto: Mosquitto, reader: FarReader, tmp_path: Path
 ) -> None:
     broker, chance, stop = idle_mosquitto, random.Random(KILLS), asyncio.Event()
+    under_way: list[int] = []
     async with (
         BadLink(broker.host, broker.port, down=True) as line,
         upstream(tmp_path / "spool.db", settings_for(line.port)) as life,
@@ -106,7 +112,8 @@ async def test_a_broker_that_is_killed_while_the_queue_drains_gets_every_message
         for _ in range(KILLS):
             life.link.hurry()
             await life.link.room()
-            await asyncio.to_thread(revive, broker, line, chance.uniform(0, 0.12))
+            after = chance.uniform(0, 0.12)
+            under_way.append(await asyncio.to_thread(revive, broker, line, life, after))
             # a broker forgets what it acknowledged while nobody listened: that is not tried here
             await asyncio.to_thread(reader.wait_up)
             line.down = False
@@ -117,8 +124,7 @@ async def test_a_broker_that_is_killed_while_the_queue_drains_gets_every_message
     assert totals.produced == totals.delivered == produced
     await asyncio.to_thread(check, reader, produced)
     print(f"{KILLS} kills, {produced} messages, {reader.twice} came again")
-    assert produced > 100 * KILLS
-    assert reader.twice > 0, "no kill came in mid-stream"
+    assert sum(map(bool, under_way)) > KILLS / 2, "few kills came in mid-stream"
 
 
 @pytest.mark.slow
