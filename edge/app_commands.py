@@ -22,6 +22,7 @@ from edge.app_bundle import FOLDER, facts_of, pack
 from edge.app_checks import faults
 from edge.app_config import needs_restart
 from edge.app_parts import models_directory
+from edge.app_selftest import selftest
 from edge.config.load import loads
 from edge.config.load_faults import ConfigError
 from edge.config.privacy import Policy, SourcePrivacy
@@ -145,6 +146,11 @@ class BoxCommands:
 
     def latest(self, source: str) -> Parcel | None:
         return self._box.live.latest(source)
+
+    async def selftest(self) -> give.SelfTested:
+        engine, policy = self._box.holder.lend(), self._box.policy_for("")
+        # beside the pool: pictures go on meanwhile
+        return await asyncio.to_thread(selftest, engine, policy)
 
     async def sources_changed(self) -> None:
         await self._box.bus.sources_changed(self._box.sources.configs)

@@ -96,13 +96,8 @@ class Room:
         config = self._config
         if config.max_age:
             evict(sql.OLD, now - config.max_age, "age")
-        no_disk = self._disk_is_full(connection, size)
-        while no_disk and evict(sql.OLDEST_THAT_MAY_GO, size, "disk"):
-            no_disk = self._disk_is_full(connection, size)
-        if no_disk:
-            return no_disk
-        for reason in ("bytes", "items"):
-            while (short := self._short(connection, size, reason)) > 0:
+        for reason in ("disk", "bytes", "items"):
+            while short := self._short(connection, size, reason):
                 if not evict(sql.OLDEST_THAT_MAY_GO, short, reason):
                     return self._full(reason)
         return None
@@ -110,6 +105,8 @@ class Room:
     def _short(self, connection: sqlite3.Connection, size: int, reason: str) -> int:
         """Return how many bytes are to be freed; 0: none."""
         config = self._config
+        if reason == "disk":
+            return size if self._disk_is_full(connection, size) else 0
         items, waiting, dead = connection.execute(sql.SUMS).fetchone()
         if reason == "items":
             return int(items >= config.max_items)  # whatever its size, one has to go
@@ -133,7 +130,16 @@ class Room:
         return gone
 
     def _full(self, reason: str) -> TryLater:
-        most = {"bytes": f"{self._config.max_bytes} bytes", "items": f"{self._config.max_items}"}
+        config = self._config
+        if reason == "disk":
+            return TryLater(
+                f"{_free(self._directory)} bytes are left on the disk of the outbox "
+                f"({self._directory})",
+                hint="free space on that disk; nothing that was accepted is lost",
+                reason="disk_full",
+                after=DISK_RETRY_S,
+            )
+        most = {"bytes": f"{config.max_bytes} bytes", "items": f"{config.max_items} pictures"}
         return TryLater(
             f"the outbox is full: {most[reason]} (outbox.max_{reason})",
             hint="it empties when the store takes parcels again",
@@ -141,18 +147,14 @@ class Room:
             after=FULL_RETRY_S,
         )
 
-    def _disk_is_full(self, connection: sqlite3.Connection, size: int) -> TryLater | None:
-        disk = os.statvfs(self._directory)
-        free = disk.f_bavail * disk.f_frsize
-        if free - size >= KEEP_FREE_BYTES:
-            return None
+    def _disk_is_full(self, connection: sqlite3.Connection, size: int) -> bool:
+        if _free(self._directory) - size >= KEEP_FREE_BYTES:
+            return False
         # the file keeps the space of what was delivered: that is as good as free disk
         inside = connection.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_BYTES
-        if inside >= size + PAGE_BYTES:
-            return None
-        return TryLater(
-            f"{free} bytes are left on the disk of the outbox ({self._directory})",
-            hint="free space on that disk; nothing that was accepted is lost",
-            reason="disk_full",
-            after=DISK_RETRY_S,
-        )
+        return bool(inside < size + PAGE_BYTES)
+
+
+def _free(directory: Path) -> int:
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize

@@ -91,6 +91,15 @@ class CommandedBox(Protocol):
         """Return what counts now for a source, or for each where ``source`` is empty."""
         ...
 
+    async def selftest(self) -> give.SelfTested:
+        """Show the engine that serves known people.
+
+        Raises:
+            TryLater: there is no engine now. PartFailed: it broke.
+
+        """
+        ...
+
     def threshold(self) -> float | None:
         """Return the engine's threshold; None where no engine is up."""
         ...

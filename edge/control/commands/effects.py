@@ -175,6 +175,10 @@ async def _level(box: CommandedBox, args: take.Level, _: Tell) -> give.Done:
     return give.Done(message=f"logging from {args.level} on, until the next restart")
 
 
+async def _selftest(box: CommandedBox, _: take.Nothing, __: Tell) -> give.SelfTested:
+    return await box.selftest()
+
+
 async def _bundle(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Bundle:
     try:
         return await box.bundle()
@@ -210,7 +214,7 @@ EFFECTS: Mapping[str, Effect] = {
     "source.test": test,
     "privacy.raise": raise_privacy,
     "privacy.release": release,
-    "privacy.selftest": _not_yet("test its engine on known people", "edge model check"),
+    "privacy.selftest": _selftest,
     "sync.pause": _pause,
     "sync.resume": _resume,
     "sync.now": _now,

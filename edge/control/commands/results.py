@@ -160,6 +160,19 @@ class Serving(Result):
     safe_mode: bool
 
 
+class SelfTested(Result):
+    """Whether the engine that serves sees known people."""
+
+    passed: bool = Field(description="Enough of them would be covered, or their pictures withheld.")
+    people: int = Field(description="How many were shown.")
+    covered: int
+    withheld: int = Field(description="Those in pictures that could not be judged; none leaves.")
+    floor: float = Field(description="Share that has to be covered or withheld.")
+    engine: str
+    model: str
+    safe_mode: bool
+
+
 class Audit(Result):
     """Entries of the audit log, the newest first."""
 

@@ -170,9 +170,15 @@ async def test_what_the_box_cannot_do_yet_says_so(commanded: Commanded) -> None:
         ("config.apply", {"toml": "a"}),
         ("config.rollback", {}),
         ("engine.rebuild", {}),
-        ("privacy.selftest", {}),
     ):
         assert await commanded.fails(verb, **args) == "unsupported"
+
+
+async def test_safe_mode_lets_no_known_person_out(commanded: Commanded) -> None:
+    found = await commanded.does("privacy.selftest")
+    assert found["passed"]
+    assert found["safe_mode"]
+    assert found["people"] == found["covered"] + found["withheld"] > 20
 
 
 async def test_a_bundle_says_how_the_box_is_without_secrets(tmp_path: Path) -> None:
