@@ -21,6 +21,7 @@ from edge.ops.backoff import Backoff
 from edge.ops.database import DISK_RETRY_S
 from edge.ops.metrics import Metrics
 from edge.ops.mqtt_types import NO_PROPERTIES, Properties
+from edge.sinks.upstream.address import properties_of, topic_of
 from edge.sinks.upstream.batches import DELETE_S, OVERHEAD, Batches
 from edge.sinks.upstream.outgoing import Pending
 from edge.sinks.upstream.plan import DAY_S, Plan
@@ -34,9 +35,9 @@ log = logging.getLogger(__name__)
 
 TIDY_S: Final = 60.0
 LOOK_S: Final = 0.5
+LATER_S: Final = 0.05
 HELD_S: Final = 60.0
 """Seconds until a class that the broker does not let through is tried again."""
-CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 
 
 class Link(Protocol):
@@ -98,7 +99,7 @@ class Publisher:
         self._suspicion = Suspicion()
         #: sent, and not acknowledged, with their sizes: the broker may have them
         self._sent: dict[int, int] = {}
-        self._under_way = 0
+        self._under_way = self._sent_bytes = 0
         self._lost: PartFailed | None = None
         #: classes that the broker does not let through: why, and until when
         self._held: dict[str, tuple[PartFailed, float]] = {}
@@ -215,34 +216,49 @@ class Publisher:
             if free <= 0:
                 return 0.0  # what is read now would be in nobody's reach
         self._batches.fetch(self._kinds(), idle=not self._under_way)
-        return self._send(free) if free > 0 else TIDY_S
+        wait = self._send(free) if free > 0 else None
+        if self._under_way:
+            return wait  # else each acknowledgement wakes it, or the end of the connection
+        most = DELETE_S if self._batches.unwritten else TIDY_S
+        return most if wait is None else min(wait, most)
 
     def _free(self) -> int:
         free = self._link.free
         return min(free, 1 - self._under_way) if self._suspicion.careful else free
 
     def _send(self, free: int) -> float | None:
-        wait, plan = TIDY_S, self._plan
+        """Send what may be sent; return in how many seconds more may, None: when there is room."""
+        wait, now, began = None, self._clock(), self._sent_bytes
         for kind, ready in self._batches.ready.items():
             while ready and free > 0:
-                blocked = 0.0 if plan.free else plan.may(kind, _size(ready[0]))
+                blocked = 0.0 if self._plan.free else self._plan.may(kind, _size(ready[0]))
                 if blocked:
                     self.rates.broken()
-                    wait = min(wait, blocked)
+                    wait = blocked if wait is None else min(wait, blocked)
                     break
-                if not self._publish(ready):
-                    return None
+                if not self._publish(ready, now):
+                    wait, free = LATER_S, 0
                 free -= 1
-        return min(wait, DELETE_S) if self._batches.unwritten else wait
+                if not self._plan.free:
+                    began = self._count(began)
+        self._count(began)
+        return wait
 
-    def _publish(self, ready: deque[Pending]) -> bool:
+    def _count(self, began: int) -> int:
+        """Count the bytes that were sent since there were so many."""
+        sent = self._sent_bytes
+        if sent > began:
+            self._plan.spend(sent - began)
+            self._metrics.upstream_sent_bytes.inc(sent - began)
+        return sent
+
+    def _publish(self, ready: deque[Pending], now: float) -> bool:
         item = ready[0]
-        historical = self._clock() - item.at > self._config.historical_after
-        payload = item.payload(historical=historical)
+        payload = item.payload(historical=now - item.at > self._config.historical_after)
         topic = self._topic(item.kind, item.source, item.topic)
-        size = len(payload) + len(topic) + OVERHEAD
+        properties = self._properties(now - item.put_at)
         try:
-            future = self._link.publish(topic, payload, properties=self._properties(item))
+            future = self._link.publish(topic, payload, properties=properties)
         except Rejected as error:
             ready.popleft()
             self._refuse(item, error)
@@ -250,18 +266,16 @@ class Publisher:
         except (PartFailed, TryLater):
             return False
         ready.popleft()
+        size = len(payload) + len(topic) + OVERHEAD
         self._sent[item.n] = size
+        self._sent_bytes += size
         self._under_way += 1
-        self._plan.spend(size)
-        self._metrics.upstream_sent_bytes.inc(size)
         future.add_done_callback(partial(self._settled, item, size))
         return True
 
-    def _properties(self, item: Pending) -> Properties:
+    def _properties(self, waited: float) -> Properties:
         # by the day, so that there are few of them: each is packed once
-        waited = max(0.0, self._clock() - item.put_at)
-        days = int((self._config.max_age - waited) // DAY_S) + 1
-        return _properties(max(1, days) * DAY_S)
+        return properties_of(max(1, int((self._config.max_age - waited) // DAY_S) + 1) * DAY_S)
 
     # -- what the broker says
 
@@ -373,19 +387,3 @@ class Publisher:
 
 def _size(item: Pending) -> int:
     return len(item.body) + 3 * OVERHEAD
-
-
-@lru_cache(maxsize=1024)
-def _properties(expiry: int) -> Properties:
-    return Properties(content_type=CONTENT_TYPE, expiry=expiry)
-
-
-def topic_of(topics: Topics, kind: str, source: str, topic: str) -> str:
-    """Return where a message goes."""
-    if kind == "result":
-        return topics.result(source or topics.node)
-    if kind == "receipt":
-        return topics.receipt
-    if kind == "loss":
-        return topics.loss
-    return topics.event(topic or kind)
