@@ -261,7 +261,7 @@ async def test_a_topic_that_may_not_be_published_waits_until_it_may(
         alarm = {"specversion": "1.0", "id": "a", "source": "/site/box", "type": "t"}
         await life.queue.put(Outgoing(kind="alarm", source="", id="a", body=alarm, at=time.time()))
         await asyncio.to_thread(reader.wait_for, 1)
-        assert life.queue.stats().waiting == 20
+        await until(lambda: life.queue.stats().waiting == 20)
         assert life.link.status().state == "up"
         (tmp_path / "rights").write_text("topic readwrite #\n")
         idle_mosquitto.reload()
