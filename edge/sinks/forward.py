@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 REFUSALS_IN_A_ROW = 10
 """As many refused parcels without a stored one between them: the store is at fault, not they."""
+GATE_LOOK_S = 60.0
+"""Seconds after which a shut gate is looked at again, whatever it said."""
 IN_A_ROW = 16
 """Parcels that one source may deliver before it stands behind the others again."""
 BUGS_A_PARCEL = 3
@@ -50,6 +52,8 @@ class Forwarder:
             in which the parcel passes. Asked again where that has to be tried again.
         unordered: tells of a source's name whether its pictures have no order to keep: then as many
             of them as ``parallel`` says are under way at once.
+        gate: asked with the bytes of each parcel before it is sent; the seconds that it must wait,
+            0: it goes, and is counted.
 
     """
 
@@ -67,6 +71,8 @@ class Forwarder:
         self.stored = [] if stored is None else [stored]
         self.also: list[Callable[[Waiting], Note | None]] = []
         self.unordered: Callable[[str], bool] = lambda _: False
+        self.gate: Callable[[int], float] = lambda _: 0.0
+        self._shut_for: float | None = None
         self._underway: dict[str, asyncio.Task[None]] = {}
         self._door = _Door(metrics)
 
@@ -101,14 +107,18 @@ class Forwarder:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(budget_s):
-                while self._outbox.stats().waiting and not self._door.is_shut:
+                while self._outbox.stats().waiting and not self._held():
                     self._door.moved.clear()
                     await self._door.moved.wait()
         return not self._outbox.stats().waiting
 
+    def _held(self) -> bool:
+        return self._door.is_shut or self._shut_for is not None
+
     def age(self) -> float | None:
         """Return how many seconds ago the store was last tried; None while nothing waits."""
-        return time.monotonic() - self._door.tried_at if self._outbox.stats().waiting else None
+        due = self._outbox.stats().waiting and self._shut_for is None
+        return time.monotonic() - self._door.tried_at if due else None
 
     async def close(self) -> None:
         """Let go of the store, once ``run`` has ended."""
@@ -143,14 +153,22 @@ class Forwarder:
 
     async def _start(self, parallel: int) -> None:
         room = parallel - len(self._underway)
+        self._shut_for = None
         if room <= 0:
             return
         for waiting in await self._outbox.heads(room, self._underway):
+            if not self._may_go(waiting):
+                return
             source = waiting.parcel.source
             self._outbox.carried.add(source)
             self._underway[source] = asyncio.create_task(
                 self._carry(waiting), name=f"deliver {source}"
             )
+
+    def _may_go(self, waiting: Waiting) -> bool:
+        wait = self.gate(len(waiting.parcel.body))
+        self._shut_for = min(wait, GATE_LOOK_S) if wait > 0 else None
+        return wait <= 0
 
     async def _first_answer(self) -> bool:
         await asyncio.wait(self._underway.values())
@@ -163,7 +181,9 @@ class Forwarder:
             full = len(self._underway) >= self._parallel
             tasks = list(self._underway.values())
             await asyncio.wait(
-                tasks if full else [*tasks, arrived], return_when=asyncio.FIRST_COMPLETED
+                tasks if full else [*tasks, arrived],
+                timeout=self._shut_for,
+                return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             arrived.cancel()
@@ -191,6 +211,8 @@ class Forwarder:
             if following is not waiting and self.unordered(following.parcel.source):
                 # the first one went alone: a store that is shut is not tried with several
                 following = await self._carry_several(following.parcel.source)
+            elif following is not waiting and not self._may_go(following):
+                return
             else:
                 following = await self._carry_one(following)
             self._door.moved.set()
@@ -202,7 +224,11 @@ class Forwarder:
             PartFailed, Fatal: of one of them, when all have ended.
 
         """
-        several = _apart(await self._outbox.oldest(source, self._parallel))
+        several = [
+            one
+            for one in _apart(await self._outbox.oldest(source, self._parallel))
+            if self._may_go(one)
+        ]
         tasks = [
             asyncio.create_task(self._carry_one(one), name=f"deliver {source} {one.seq}")
             for one in several
@@ -215,7 +241,7 @@ class Forwarder:
         errors = [error for task in tasks if (error := task.exception())]
         if errors:
             raise min(errors, key=lambda error: isinstance(error, PartFailed))
-        return next(iter(await self._outbox.oldest(source, 1)), None)
+        return next(iter(await self._outbox.oldest(source, 1)), None) if several else None
 
     async def _carry_one(self, waiting: Waiting) -> Waiting | None:
         finished = False

@@ -67,6 +67,13 @@ class Plan:
             return 0.0
         return max(self._rate_wait(), self._day_wait(size), self.opens_in())
 
+    def gate(self, size: int) -> float:
+        """Return how many seconds a picture must wait; 0: it goes now, and is counted."""
+        wait = self.may(PICTURE, size)
+        if not wait:
+            self.spend(size)
+        return wait
+
     def always(self, kind: str) -> bool:
         """Tell whether something goes whatever the plan says."""
         return kind in self._config.always or (kind == PICTURE and not self._config.pictures)
