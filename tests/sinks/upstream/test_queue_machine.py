@@ -172,7 +172,7 @@ class TheQueue(RuleBasedStateMachine):
 
 TestTheQueue = TheQueue.TestCase
 TestTheQueue.settings = settings(
-    max_examples=25,
+    max_examples=60,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
