@@ -122,6 +122,7 @@ class Upstream:
         self._alarms = Alarms(await self._box.commands.ledger.kept(_ALARMS))
         self._box.forwarder.also.append(self.stored)
         self._box.forwarder.gate = self.plan.gate
+        self._box.commands.sync.also.append(self.publisher)
         self._box.outbox.room.tell.append(self._gave_way)
 
     def start(self, start: Start) -> None:

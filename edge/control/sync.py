@@ -1,4 +1,4 @@
-"""Delivery to the store, paused, resumed and hurried while the box runs."""
+"""Delivery to the store and the broker, paused, resumed and hurried while the box runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,25 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
+
+
+class Sending(Protocol):
+    """What is paused with the delivery to the store: messages to a broker."""
+
+    def pause(self, seconds: float | None) -> None:
+        """Send nothing for so long; None: until ``resume``."""
+        ...
+
+    def resume(self) -> None:
+        """Send again, whatever a back-off says."""
+        ...
+
+    def now(self) -> None:
+        """Send what waits, whatever a plan says, too."""
+        ...
 
 
 class Sync:
@@ -18,6 +34,9 @@ class Sync:
     Args:
         keep: opens the door and delivers until cancelled; a supervised part.
         clock: seconds since the epoch.
+
+    Attributes:
+        also: what else is paused, resumed and hurried.
 
     """
 
@@ -29,6 +48,7 @@ class Sync:
         self.paused = False
         #: when a pause ends by itself, seconds since the epoch; None: it does not
         self.until: float | None = None
+        self.also: list[Sending] = []
 
     def pause(self, seconds: float | None) -> None:
         """Deliver nothing for so long; None: until ``resume``. What waits is kept."""
@@ -36,9 +56,22 @@ class Sync:
         self.until = None if seconds is None else self._clock() + seconds
         self._changed.set()
         log.info("delivery to the store is paused")
+        for one in self.also:
+            one.pause(seconds)
 
     def resume(self) -> None:
         """Deliver, and try at once whatever the back-off says."""
+        self._go_on()
+        for one in self.also:
+            one.resume()
+
+    def now(self) -> None:
+        """Deliver what waits now, whatever the back-off and the bandwidth plan say."""
+        self._go_on()
+        for one in self.also:
+            one.now()
+
+    def _go_on(self) -> None:
         self.paused, self.until = False, None
         self._changed.set()
 

@@ -47,7 +47,7 @@ async def _resume(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Sync:
 async def _now(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Sync:
     if box.sync.paused:
         raise Failed("precondition_failed", "delivery is paused", hint="sync.resume")
-    box.sync.resume()
+    box.sync.now()
     return _synced(box)
 
 
