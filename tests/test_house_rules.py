@@ -101,7 +101,7 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
     (rooms.rooms_never_meet, "edge/web/x.py", "import edge.bus.lanes", "edge.bus"),
     (rooms.rooms_never_meet, "edge/sources/x.py", "from edge import privacy", "edge.privacy"),
     (rooms.rooms_never_meet, "edge/stages/x.py", "from ..sinks import outbox", "edge.sinks"),
-    (rooms.rooms_never_meet, "edge/sinks/x.py", "from edge.app import App", "edge.app"),
+    (rooms.rooms_never_meet, "edge/sinks/x.py", "from edge.app.box import App", "edge.app"),
     (rooms.rooms_never_meet, "edge/ops/x.py", "from edge.web import page", "edge.web"),
     (rooms.rooms_never_meet, "edge/event.py", "from edge.ops import metrics", "edge.ops"),
     (rooms.rooms_never_meet, "edge/sinks/x.py", "from edge.config.web import W", "config.web"),
@@ -174,7 +174,7 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
 ]
 
 KEPT: list[tuple[Rule, str, str]] = [
-    (rooms.rooms_never_meet, "edge/app.py", "import edge.sinks.s3, edge.bus.lanes"),
+    (rooms.rooms_never_meet, "edge/app/box.py", "import edge.sinks.s3, edge.bus.lanes"),
     (rooms.rooms_never_meet, "edge/cli/x.py", "from edge.catalog import pull"),
     (rooms.rooms_never_meet, "edge/sinks/x.py", "from edge.config.store import OutboxConfig"),
     (rooms.rooms_never_meet, "edge/sinks/x.py", "from edge.parcel import Parcel"),

@@ -42,7 +42,7 @@ def config() -> None:
 def validate(*, config: Path | None, no_secrets: bool, as_json: bool) -> None:
     """Read the configuration and name every fault at once."""
     path = config_file(config)
-    from edge.app_checks import faults
+    from edge.app.checks import faults
 
     loaded = examine(path, secrets=not no_secrets, also=faults)
     doubts = [fault_facts(doubt) for doubt in loaded.doubts]
@@ -179,7 +179,7 @@ def _ended(socket: Path) -> Any:
 
 
 def _in_force(path: Path) -> Loaded:
-    from edge.app_config import look
+    from edge.app.config import look
 
     loaded, standing = look(path, secrets=False)
     document = standing.in_force

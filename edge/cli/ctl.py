@@ -87,7 +87,7 @@ def _value(text: str) -> Any:
 
 def socket_of(config: Path | None) -> Path:
     """Find the socket: the service's, else where the configuration says."""
-    from edge.app_commands import control_socket
+    from edge.app.commands import control_socket
     from edge.config.load import config_file, examine
 
     file = config_file(config)

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from uuid import uuid4
 
-from edge.app_broker import settings_of
+from edge.app.broker import settings_of
 from edge.cli.doctor import Check, Finding
 from edge.config.mqtt import MqttConfig
 from edge.config.root import Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.app_checks import faults
+from edge.app.checks import faults
 from edge.cli.doctor import Finding
 from edge.config.load import config_file, examine
 from edge.config.load_faults import ConfigError

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edge.app_parts import choose_engine, with_model
+from edge.app.parts import choose_engine, with_model
 from edge.cli.infer_plan import FORMATS, STDIN, Asked, Input, bucket_of, ending_of
 from edge.config.privacy import Policy, SourcePrivacy
 from edge.config.root import Config

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge.app import WAITING
-from edge.app_parts import choose_engine, with_model
+from edge.app.box import WAITING
+from edge.app.parts import choose_engine, with_model
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes
 from edge.bus.pictures import Alone, Pictures

@@ -28,9 +28,9 @@ def run(
     *, config: Path | None, demo: Path | None, model: str | None, port: int | None
 ) -> int | None:
     """Run the appliance until it is told to stop (SIGTERM, Ctrl-C); SIGHUP reloads."""
-    from edge.app import run_box
-    from edge.app_config import begin, give_up
-    from edge.app_parts import demo_config, with_model
+    from edge.app.box import run_box
+    from edge.app.config import begin, give_up
+    from edge.app.parts import demo_config, with_model
     from edge.config.load import config_file
     from edge.errors import EdgeError
     from edge.ops import log as logs

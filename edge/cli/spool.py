@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.app_spool import NAME, SCHEMA, mend
+from edge.app.spool import NAME, SCHEMA, mend
 from edge.cli.show import answer, config_option, json_option
 from edge.config.load import config_file, examine
 from edge.config.root import state_directory

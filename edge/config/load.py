@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Also = Callable[[load_checks.Parts], Iterable[Fault]]
-"""Finds faults that only a room can tell (of filters, for example); ``app_checks`` has it."""
+"""Finds faults that only a room can tell (of filters, for example); ``app/checks.py`` has it."""
 _SYSTEM_FILE = Path("/etc/edge/edge.toml")
 
 

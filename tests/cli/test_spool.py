@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.app_spool import SCHEMA
+from edge.app.spool import SCHEMA
 from edge.cli.main import main
 from edge.config.store import OutboxConfig
 from edge.ops.database import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.app_checks import faults as of_the_bus
+from edge.app.checks import faults as of_the_bus
 from edge.config.load import ConfigError, examine, loads
 from tests.config.test_load import STORE, faults
 from tests.places import ROOT

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.app import Box
+from edge.app.box import Box
 from edge.config.root import Config
 from edge.contracts import Engine
 from edge.detections import Detections

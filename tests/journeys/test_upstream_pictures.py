@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from edge.app_upstream import OURS
+from edge.app.upstream import OURS
 from edge.messages.published import TOMBSTONE
 from edge.topics import Topics
 from tests.journeys.box import BoxProcess, until

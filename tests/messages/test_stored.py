@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jsonschema
 
-from edge.app import Box
-from edge.app_parts import demo_config
+from edge.app.box import Box
+from edge.app.parts import demo_config
 from edge.cloudevents.json_format import encode
 from edge.messages.published import STORED
 from tests.messages.test_published import from_a_bucket

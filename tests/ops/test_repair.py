@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.app_spool import mend
+from edge.app.spool import mend
 from edge.bus.journal_sql import SCHEMA as JOURNAL
 from edge.config.store import OutboxConfig
 from edge.errors import Fatal, PartFailed

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from edge.app_spool import SCHEMA, spool_in
+from edge.app.spool import SCHEMA, spool_in
 from edge.cloudevents.json_format import encode
 from edge.config.store import OutboxConfig
 from edge.errors import PartFailed, TryLater

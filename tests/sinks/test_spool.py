@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.app_spool import spool_in
+from edge.app.spool import spool_in
 from edge.config.store import OutboxConfig
 from edge.ops.database import Database
 from edge.ops.metrics import Metrics

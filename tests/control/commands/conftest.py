@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from edge.app import Box
+from edge.app.box import Box
 from edge.config.root import Config
 from edge.control.commands.envelope import Command, Reply
 from edge.control.commands.permissions import Caller

@@ -255,7 +255,7 @@ async def test_a_damaged_queue_counts_what_is_left(path: Path, clock: Clock) -> 
 
 
 async def test_a_queue_begins_in_a_file_that_others_share(tmp_path: Path, clock: Clock) -> None:
-    from edge.app_spool import spool_in
+    from edge.app.spool import spool_in
     from edge.config.mqtt import UpstreamConfig
     from edge.sinks.upstream.queue import UpstreamQueue
 

@@ -18,7 +18,7 @@ from edge.web.verdict import LIVE, Answer, Verdict, judge
 from edge.web.view import BoxStatus, Safe, Seeing
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 MACHINE_EVERY = 15.0
 """Seconds between two looks at disk, clock and temperature."""

@@ -17,7 +17,7 @@ from uuid import uuid4
 from prometheus_client import Counter
 
 from edge import __version__
-from edge.app_bus import BoxTraffic
+from edge.app.bus import BoxTraffic
 from edge.contracts import Hook, Intake, Jobs, SourceStatus
 from edge.control.commands.envelope import Failed, Reply, command_of, failure
 from edge.control.commands.permissions import Caller
@@ -28,7 +28,7 @@ from edge.traffic import Traffic
 from edge.web import view
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 NOTICES = 50
 """So many notices are kept, the newest first."""

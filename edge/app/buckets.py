@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from edge.app_originals import place_of
+from edge.app.originals import place_of
 from edge.config.bus import SubscriberConfig, TriggerConfig
 from edge.config.load_checks_buckets import server_of
 from edge.config.sources import BucketConfig, SourceConfig
@@ -25,7 +25,7 @@ from edge.sources.buckets.rule import BucketRule
 from edge.stages.objects import Fetch, RedactObject, event_id
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
     from edge.sources.buckets.hook import S3Hook
     from edge.sources.buckets.objects import BucketObjects
     from edge.sources.buckets.source import Bucket

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edge.app_buckets import HANDLER, SET_ASIDE, SetAside
-from edge.app_jobs import after_jobs
-from edge.app_originals import Originals
+from edge.app.buckets import HANDLER, SET_ASIDE, SetAside
+from edge.app.jobs import after_jobs
+from edge.app.originals import Originals
 from edge.bus.broker import Broker
 from edge.bus.journal import Journal
 from edge.bus.listeners import Listeners
@@ -44,7 +44,7 @@ from edge.sinks.pictures import Pictures as RedactedPictures
 from edge.traffic import DeadLetters, Letter, LetterQuery, Trace, TriggerStatus
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.app_checks import faults
+from edge.app.checks import faults
 from edge.config.diff import Change, changes
 from edge.config.load import Loaded, examine, examine_tables, parsed, tables_in
 from edge.config.load_faults import ConfigError
@@ -28,7 +28,7 @@ from edge.control.desired_state import Fine, Standing, StandingFile, digest_of
 from edge.ops.redact_url import without_credentials
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 log = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import generate_latest
 
 from edge import __version__
-from edge.app_bundle import FOLDER, facts_of, pack
-from edge.app_checks import faults
-from edge.app_config import needs_restart
-from edge.app_parts import models_directory
-from edge.app_selftest import selftest
+from edge.app.bundle import FOLDER, facts_of, pack
+from edge.app.checks import faults
+from edge.app.config import needs_restart
+from edge.app.parts import models_directory
+from edge.app.selftest import selftest
 from edge.config.load import loads
 from edge.config.load_faults import ConfigError
 from edge.config.privacy import Policy, SourcePrivacy
@@ -43,7 +43,7 @@ from edge.parcel import Parcel
 from edge.traffic import DeadLetters
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 log = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from edge.sinks.outbox import Waiting
 from edge.stages.originals import AfterStored, Door, Stored
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
     from edge.sources.buckets.objects_change import Originals as Bucket
 
 log = logging.getLogger(__name__)

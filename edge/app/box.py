@@ -27,15 +27,15 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.app_boots import Boots
-from edge.app_buckets import Buckets
-from edge.app_bus import Bus
-from edge.app_commands import BoxCommands
-from edge.app_config import LIVE, BoxConfigured, needs_restart
-from edge.app_jobs import jobs_of
-from edge.app_parts import build_store, choose_engine, is_live
-from edge.app_spool import spool_in
-from edge.app_status import BoxView, Notices
+from edge.app.boots import Boots
+from edge.app.buckets import Buckets
+from edge.app.bus import Bus
+from edge.app.commands import BoxCommands
+from edge.app.config import LIVE, BoxConfigured, needs_restart
+from edge.app.jobs import jobs_of
+from edge.app.parts import build_store, choose_engine, is_live
+from edge.app.spool import spool_in
+from edge.app.status import BoxView, Notices
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import LATEST, LanePolicy, Lanes
 from edge.bus.pictures import Kept, Pictures
@@ -67,7 +67,7 @@ from edge.web.local import LocalServer
 from edge.web.server import WebServer
 
 if TYPE_CHECKING:
-    from edge.app_upstream import Upstream
+    from edge.app.upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Box:
     def _upstream(self, path: Path | None) -> Upstream | None:
         if self.config.mqtt is None:
             return None
-        from edge.app_upstream import Upstream  # noqa: PLC0415 (MQTT: only where there is a broker)
+        from edge.app.upstream import Upstream  # noqa: PLC0415 (MQTT: only where there is a broker)
 
         return Upstream(self, self.config.mqtt, path)
 

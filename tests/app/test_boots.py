@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge.app_boots import Boots
-from edge.app_spool import spool_in
+from edge.app.boots import Boots
+from edge.app.spool import spool_in
 from edge.control.commands.ledger import Ledger
 
 

@@ -17,7 +17,7 @@ from edge.control.commands import results as give
 from edge.ops.redact_url import clean
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 FOLDER = "bundles"
 MOST = 3

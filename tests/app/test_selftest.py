@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.app_selftest import FLOOR, selftest
+from edge.app.selftest import FLOOR, selftest
 from edge.catalog.installed import Catalog
 from edge.config.privacy import Policy
 from edge.detections import Detections, EngineInfo

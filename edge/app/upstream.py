@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 from edge import __version__
-from edge.app_broker import FreshLogin, live_of, settings_of
-from edge.app_presence import Facts
-from edge.app_remote import Remote
+from edge.app.broker import FreshLogin, live_of, settings_of
+from edge.app.presence import Facts
+from edge.app.remote import Remote
 from edge.cloudevents.json_format import encode_line
 from edge.config.bus import SubscriberConfig, TriggerConfig
 from edge.config.mqtt import MqttConfig
@@ -53,7 +53,7 @@ from edge.web import view
 from edge.web.guard import is_loopback
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from edge.sources.upload_rows import JobRows
 from edge.stages.objects import event_id
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
     from edge.sources.buckets.objects_put import BucketWriter
 
 Jobs: TypeAlias = Uploads | BucketJobs

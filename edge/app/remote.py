@@ -11,7 +11,7 @@ from edge.ops.mqtt import MqttLink
 from edge.topics import Topics
 
 if TYPE_CHECKING:
-    from edge.app import Box
+    from edge.app.box import Box
 
 Start = Callable[[str, Coroutine[Any, Any, None]], None]
 
