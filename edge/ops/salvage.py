@@ -163,8 +163,10 @@ class _Salvage:
     def _roots(self) -> Iterator[tuple[str, str, int]]:
         """Yield name, kind and root page of what the file says that it holds."""
         for cell in self._cells(1, "sqlite_master"):
+            if cell.payload is None:
+                continue  # of an inner page: with many tables their list has more than one
             try:
-                values = record(cell.payload or b"")
+                values = record(cell.payload)
             except Damaged as fault:
                 self._tell(
                     Finding(page=1, table="sqlite_master", row=cell.rowid, reason=f"{fault}")

@@ -37,9 +37,12 @@ def spool(tmp_path: Path) -> Path:
 
 
 def damage(spool: Path) -> None:
-    """Zero the page in the middle of the file."""
+    """Zero a page that holds parcels."""
+    at = 0
+    for _ in range(50):
+        at = spool.read_bytes().index(b"image/jpeg", at + 1)
     with spool.open("r+b") as file:
-        file.seek(spool.stat().st_size // PAGE_BYTES // 2 * PAGE_BYTES)
+        file.seek(at // PAGE_BYTES * PAGE_BYTES)
         file.write(bytes(PAGE_BYTES))
 
 

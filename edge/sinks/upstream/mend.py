@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+_IS_THERE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'upstream_total'"
 _POINTERS = """
     DELETE FROM upstream_given WHERE n NOT IN (SELECT n FROM upstream);
     DELETE FROM upstream_loss WHERE n NOT IN (SELECT n FROM upstream WHERE class = 'loss');
@@ -37,6 +38,11 @@ _BALANCE = """
 
 
 def mend(connection: sqlite3.Connection) -> None:
-    """Count anew, and drop what points nowhere. A ``repair.Mend``."""
+    """Count anew, and drop what points nowhere. A ``repair.Mend``.
+
+    A spool that an earlier Edge wrote has no such queue yet.
+    """
+    if not connection.execute(_IS_THERE).fetchone():
+        return
     for script in (*_POINTERS.strip().split(";\n"), _LAST, _NUMBERS, _CLASSES, _RECOUNT, _BALANCE):
         connection.execute(script)
