@@ -89,6 +89,7 @@ class BoxCommands:
                 reason="privacy_floor",
             ) from error
         self._box.engine_choice.most_threshold = self._floor.threshold
+        await self.ledger.look()
 
     async def close(self) -> None:
         """End what is under way."""

@@ -134,6 +134,7 @@ class BoxView:
             uploads={state: counts.get(state, 0) for state in _JOB_STATES},
             box=self._about(),
             notices=self._box.notices.all(),
+            commands=[_commanded(entry) for entry in self._box.commands.ledger.newest],
         )
         if self._box.upstream is not None:
             status["upstream"] = self._box.upstream.status()
@@ -252,3 +253,10 @@ def _age(when: datetime | None) -> float | None:
 
 def _of(counter: Counter, source: str) -> int:
     return counts_by(counter, "source").get(source, 0)
+
+
+def _commanded(entry: Mapping[str, Any]) -> view.Commanded:
+    at = datetime.fromtimestamp(entry["at"], UTC).isoformat(timespec="milliseconds")
+    names = ("verb", "channel", "who", "outcome", "code")
+    verb, channel, who, outcome, code = (str(entry.get(name, "")) for name in names)
+    return view.Commanded(at=at, verb=verb, channel=channel, who=who, outcome=outcome, code=code)

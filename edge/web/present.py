@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from urllib.parse import quote
 
 from edge.web.verdict import LIVE, judge, trouble
-from edge.web.view import BoxStatus, Seeing, Upstream
+from edge.web.view import BoxStatus, Commanded, Seeing, Upstream
 from edge.web.words import age, count, moment, rate, sentence, size
 
 STALE_AFTER = 10.0
@@ -83,9 +83,24 @@ def page_model(status: BoxStatus) -> dict[str, Any]:
         "todo": status["safe"]["hint"],
         "cards": [card(source) for source in status["seeing"]],
         "notices": [{**notice, "clock": notice["at"][11:19]} for notice in status["notices"]],
+        "commands": [_commanded(one) for one in status["commands"]],
         "box": status["box"],
         "clock": moment(status["box"]["clock"]),
         "uptime": age(status["box"]["uptime"]),
+    }
+
+
+def _commanded(command: Commanded) -> dict[str, str]:
+    """Return how a command is shown."""
+    failed = command["outcome"] in ("error", "expired", "refused", "unknown")
+    said = f"{command['outcome']}: {command['code']}" if command["code"] else command["outcome"]
+    return {
+        "verb": command["verb"] or "not readable",
+        "by": " ".join(part for part in (command["channel"], command["who"]) if part),
+        "said": said.replace("_", " "),
+        "state": "degraded" if failed else "ok" if command["outcome"] == "ok" else "idle",
+        "at": command["at"],
+        "clock": moment(command["at"]),
     }
 
 

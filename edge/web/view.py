@@ -181,6 +181,20 @@ class Notice(TypedDict):
     hint: str
 
 
+class Commanded(TypedDict):
+    """A command that came: who, what, and what became of it. From the audit log."""
+
+    at: str
+    verb: str
+    #: ``local``, ``http`` or ``mqtt``
+    channel: str
+    who: str
+    #: ``begun``, ``ok``, ``error``, ``expired``, ``refused`` or ``unknown``
+    outcome: str
+    #: why not
+    code: str
+
+
 class BoxStatus(TypedDict):
     """Everything that the page and ``/v1/status`` say."""
 
@@ -195,6 +209,8 @@ class BoxStatus(TypedDict):
     box: Box
     #: newest first
     notices: list[Notice]
+    #: newest first
+    commands: list[Commanded]
 
 
 class Reply(TypedDict, total=False):

@@ -109,6 +109,7 @@ def well() -> BoxStatus:
             "clock": NOW.isoformat(),
         },
         "notices": [],
+        "commands": [],
     }
 
 

@@ -50,6 +50,7 @@ async def test_the_status_says_what_the_page_says(site: Site) -> None:
         "uploads",
         "box",
         "notices",
+        "commands",
     }
 
 

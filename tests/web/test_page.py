@@ -103,6 +103,22 @@ async def test_static_files_are_those_that_belong_to_the_page(site: Site) -> Non
             assert answer.status == 404
 
 
+async def test_who_commanded_what_is_on_the_page(site: Site) -> None:
+    assert "Who commanded what" not in await page(site)
+    site.box.facts["commands"] = [
+        {
+            "at": "2026-11-20T08:09:10.000+00:00",
+            "verb": "privacy.raise",
+            "channel": "mqtt",
+            "who": "<b>fleet</b>",
+            "outcome": "refused",
+            "code": "forbidden_remote",
+        }
+    ]
+    text = await page(site)
+    assert "privacy.raise, mqtt &lt;b&gt;fleet&lt;/b&gt;: refused: forbidden remote" in text
+
+
 async def test_notices_and_other_reasons_are_on_the_page(site: Site) -> None:
     site.box.facts["overall"] = {
         "state": "degraded",

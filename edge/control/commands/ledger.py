@@ -36,6 +36,9 @@ GENESIS = "0" * 64
 MOST_COMMANDS = 20_000
 """Beyond that an id is forgotten as soon as its command has expired, and so is refused anyway."""
 
+NEWEST = 10
+"""Commands that are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -80,6 +83,15 @@ class Ledger:
         self._database = database
         self._remember, self._audit_rows = remember, audit_rows
         self._clock = clock
+        #: the newest entry of each of the newest commands, the newest first
+        self.newest: list[dict[str, Any]] = []
+
+    async def look(self) -> None:
+        """Read the newest entries again: ``newest`` is asked for without waiting."""
+        by_command: dict[Any, dict[str, Any]] = {}
+        for entry in await self.recent(4 * NEWEST):
+            by_command.setdefault(entry["id"] or entry["n"], entry)
+        self.newest = list(by_command.values())[:NEWEST]
 
     async def begin(
         self, command: Command, expires: float, entry: Mapping[str, Any]
@@ -106,7 +118,9 @@ class Ledger:
             self._write(connection, entry)
             return None
 
-        return await self._database.do(work)
+        known = await self._database.do(work)
+        await self.look()
+        return known
 
     async def end(self, reply: Reply, entry: Mapping[str, Any]) -> None:
         """Keep a command's reply, and write its end into the audit log, in one transaction."""
@@ -119,10 +133,12 @@ class Ledger:
             self._write(connection, entry)
 
         await self._database.do(work)
+        await self.look()
 
     async def write(self, entry: Mapping[str, Any]) -> None:
         """Write an entry into the audit log."""
         await self._database.do(lambda connection: self._write(connection, entry))
+        await self.look()
 
     async def reply_of(self, command_id: str) -> Known | None:
         """Return what is known of an id."""

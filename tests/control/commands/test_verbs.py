@@ -181,6 +181,14 @@ async def test_safe_mode_lets_no_known_person_out(commanded: Commanded) -> None:
     assert found["people"] == found["covered"] + found["withheld"] > 20
 
 
+async def test_the_newest_commands_are_on_the_page(commanded: Commanded) -> None:
+    await commanded.does("log.level", level="debug")
+    await commanded.fails("config.rollback")
+    facts = (await commanded.does("status.get"))["facts"]
+    told = [(one["verb"], one["outcome"], one["code"]) for one in facts["commands"]]
+    assert told[:2] == [("config.rollback", "error", "unsupported"), ("log.level", "ok", "")]
+
+
 async def test_a_bundle_says_how_the_box_is_without_secrets(tmp_path: Path) -> None:
     async with running(tmp_path, web={"port": 0, "token": "hush-hush"}) as it:
         await it.fails("source.add", name="x", kind="camera", url="rtsp://u:hush-hush@h/", fps=-1)
