@@ -167,6 +167,19 @@ def duration(_context: object, option: click.Parameter, given: str | None) -> fl
         raise click.BadParameter(str(error), param=option) from error
 
 
+class _FirstLosses:
+    """Why a link does not come up; that a broker is older is no reason yet."""
+
+    def __init__(self) -> None:
+        self.last: PartFailed | None = None
+        self.told = asyncio.Event()
+
+    def note(self, error: PartFailed) -> None:
+        if self.last is not None or error.reason not in _OLDER:
+            self.told.set()
+        self.last = error
+
+
 @asynccontextmanager
 async def opened(
     broker: Broker, *, lost: Callable[[PartFailed], None] = lambda _: None, **more: Any
@@ -182,26 +195,23 @@ async def opened(
         PartFailed: the broker is out of reach, or refuses.
 
     """
-    losses: list[PartFailed] = []
-    told = asyncio.Event()
+    first = _FirstLosses()
 
     def note(error: PartFailed) -> None:
-        losses.append(error)
-        if len(losses) > 1 or error.reason not in _OLDER:
-            told.set()
+        first.note(error)
         lost(error)
 
     settings = broker.named(f"edge-fleet-{secrets.token_hex(6)}", **more)
     link = MqttLink(settings, login=broker.login, lost=note, name="fleet")
     running = asyncio.create_task(link.run(), name="fleet link")
     up = asyncio.create_task(link.room(), name="fleet waits for the broker")
-    failed = asyncio.create_task(told.wait(), name="fleet waits for a refusal")
+    failed = asyncio.create_task(first.told.wait(), name="fleet waits for a refusal")
     try:
         await asyncio.wait({running, up, failed}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             running.result()
         if not up.done():
-            raise losses[-1] if losses else bad_broker(settings.where)
+            raise first.last or bad_broker(settings.where)
         failed.cancel()
         yield link
     finally:

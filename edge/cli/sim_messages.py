@@ -40,7 +40,17 @@ def look_of(
         uptime: seconds.
 
     """
-    info: dict[str, Any] = {
+    each = made // max(1, len(names))
+    return Look(
+        info=_info(site, node, names, uptime),
+        health=_health(made, waiting, uptime),
+        mood="ok",
+        sources={one: _source(one, each) for one in names},
+    )
+
+
+def _info(site: str, node: str, names: Sequence[str], uptime: float) -> dict[str, Any]:
+    return {
         "site": site,
         "node": node,
         "version": __version__,
@@ -54,8 +64,11 @@ def look_of(
         "started_at": moment(datetime.fromtimestamp(datetime.now(UTC).timestamp() - uptime, UTC)),
         "boot": presence.Boot(number=1, reason="first"),
     }
+
+
+def _health(made: int, waiting: int, uptime: float) -> dict[str, Any]:
     fine = presence.Answer(state="ok", word="Yes", text="simulated", hint="")
-    health: dict[str, Any] = {
+    return {
         "at": now(),
         "uptime": round(uptime, 1),
         "state": "ok",
@@ -70,10 +83,6 @@ def look_of(
         "events": presence.Events(waiting=0, dead=0),
         "disk": presence.Disk(free=2**34, total=2**35),
     }
-    each = made // max(1, len(names))
-    return Look(
-        info=info, health=health, mood="ok", sources={one: _source(one, each) for one in names}
-    )
 
 
 def result_of(site: str, node: str, source: str, number: int, at: float) -> bytes:

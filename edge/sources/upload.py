@@ -106,18 +106,7 @@ class Uploads:
 
     def room(self, size: int) -> None:
         waiting = self._states["queued"] + self._states["running"]
-        if self._closed:
-            raise TryLater("the box is stopping", reason="stopping", after=10.0)
-        if (
-            waiting >= self._config.max_waiting
-            or self._waiting_bytes + size > self._config.max_waiting_bytes
-        ):
-            raise TryLater(
-                f"{waiting} uploads wait, and there is no room for more",
-                hint="[jobs] max_waiting and max_waiting_bytes set the limit",
-                reason="full",
-                after=RETRY_AFTER,
-            )
+        check_room(self._config, waiting, self._waiting_bytes + size, stopping=self._closed)
 
     async def submit(self, body: bytes, name: str, idempotency_key: str = "") -> JobStatus:
         check_size(body, self._max_bytes)
@@ -290,6 +279,30 @@ class Uploads:
         self._count(job.status.state, -1)
         if job.key:
             self._by_key.pop(job.key, None)
+
+
+def check_room(config: JobsConfig, waiting: int, size: int, *, stopping: bool) -> None:
+    """Refuse one upload more for now where there is no room for it.
+
+    Args:
+        config: how many may wait, and how many bytes of them.
+        waiting: how many wait.
+        size: bytes of those and of the new one.
+        stopping: whether the box takes nothing more.
+
+    Raises:
+        TryLater: ``stopping`` or ``full``.
+
+    """
+    if stopping:
+        raise TryLater("the box is stopping", reason="stopping", after=10.0)
+    if waiting >= config.max_waiting or size > config.max_waiting_bytes:
+        raise TryLater(
+            f"{waiting} uploads wait, and there is no room for more",
+            hint="[jobs] max_waiting and max_waiting_bytes set the limit",
+            reason="full",
+            after=RETRY_AFTER,
+        )
 
 
 def check_size(body: bytes, most: int) -> None:

@@ -32,7 +32,7 @@ from edge.frame import ObjectRef
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel, ReadBack
 from edge.sources.buckets.records import object_of
-from edge.sources.upload import check_size, job_id_of
+from edge.sources.upload import check_room, check_size, job_id_of
 from edge.sources.upload_around import Around, Place
 from edge.sources.upload_keys import content_type, job_of, object_key
 from edge.sources.upload_rows import (
@@ -109,18 +109,7 @@ class BucketJobs:
 
     def room(self, size: int) -> None:
         waiting = len(self._open.keys() | self._coming.keys())
-        if self._closed.is_set():
-            raise TryLater("the box is stopping", reason="stopping", after=10.0)
-        if (
-            waiting >= self._config.max_waiting
-            or self._bytes + size > self._config.max_waiting_bytes
-        ):
-            raise TryLater(
-                f"{waiting} uploads wait, and there is no room for more",
-                hint="[jobs] max_waiting and max_waiting_bytes set the limit",
-                reason="full",
-                after=RETRY_AFTER,
-            )
+        check_room(self._config, waiting, self._bytes + size, stopping=self._closed.is_set())
 
     async def submit(self, body: bytes, name: str, idempotency_key: str = "") -> JobStatus:
         check_size(body, self._max_bytes)

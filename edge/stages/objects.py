@@ -139,13 +139,16 @@ class RedactObject:
                 log.info("%s: %s: %s", name, error, error.hint)
                 self._metrics.objects_gone.labels(name).inc()
                 return None
-            withheld = isinstance(error, Withheld)
-            metrics = self._metrics
-            counter = metrics.pictures_withheld if withheld else metrics.pictures_rejected
-            counter.labels(name, error.reason).inc()
-            if self.given_up:
-                await self.given_up(event_id(name, ref, event))
+            await self._give_up(name, error, event_id(name, ref, event))
             raise
+
+    async def _give_up(self, name: str, error: Rejected, picture: str) -> None:
+        """Count a picture that never comes out, and tell who would bring it again."""
+        withheld = isinstance(error, Withheld)
+        counter = self._metrics.pictures_withheld if withheld else self._metrics.pictures_rejected
+        counter.labels(name, error.reason).inc()
+        if self.given_up:
+            await self.given_up(picture)
 
     async def close(self) -> None:
         """Nothing is held here."""

@@ -71,7 +71,6 @@ class Discovery:
             gone: levels of those that it had; their entities are removed.
 
         """
-        box = self._id
         components = dict(self._of_box())
         for name in sources:
             components |= self._of_source(name)
@@ -80,18 +79,8 @@ class Discovery:
                 f"{_id(name)}_{end}": {"platform": platform}
                 for end, platform in _OF_A_SOURCE.items()
             }
-        device = {
-            "identifiers": [box],
-            "name": self.topics.node,
-            "manufacturer": "Edge",
-            "model": "Edge",
-            "sw_version": self.version,
-            "suggested_area": self.topics.site,
-        }
-        if self.page:
-            device["configuration_url"] = self.page
-        return f"{self.prefix}/device/{box}/config", {
-            "device": device,
+        return f"{self.prefix}/device/{self._id}/config", {
+            "device": self._device(),
             "origin": {"name": "Edge", "sw_version": self.version},
             "availability": [
                 {
@@ -104,6 +93,17 @@ class Discovery:
             "qos": 1,
             "components": components,
         }
+
+    def _device(self) -> Mapping[str, Any]:
+        device = {
+            "identifiers": [self._id],
+            "name": self.topics.node,
+            "manufacturer": "Edge",
+            "model": "Edge",
+            "sw_version": self.version,
+            "suggested_area": self.topics.site,
+        }
+        return device | {"configuration_url": self.page} if self.page else device
 
     @property
     def _id(self) -> str:
