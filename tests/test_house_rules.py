@@ -30,6 +30,7 @@ CODE_RULES: list[Rule] = [
     shape.only_the_command_line_prints,
     shape.nothing_is_left_to_do,
     shape.every_task_and_thread_has_a_name,
+    shape.being_cancelled_is_never_swallowed,
     shape.every_test_asserts,
 ]
 TEXT_RULES = [texts.no_path_of_a_machine, texts.no_package_host]
@@ -142,6 +143,12 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
         "suppress",
     ),
     (shape.only_the_command_line_prints, "edge/web/x.py", "print('x')", "print"),
+    (
+        shape.being_cancelled_is_never_swallowed,
+        "edge/web/x.py",
+        "await asyncio.wait_for(x, 1)",
+        "wait_for",
+    ),
     (shape.nothing_is_left_to_do, "edge/web/x.py", "x = 1  # TO" + "DO later", "comment"),
     (shape.nothing_is_left_to_do, "edge/web/x.py", "'''Say. FIX" + "ME.'''", "docstring"),
     (shape.nothing_is_left_to_do, "edge/web/x.py", "raise NotImplementedError", "NotImplemented"),
@@ -197,6 +204,7 @@ KEPT: list[tuple[Rule, str, str]] = [
         "try: f()\nexcept Exception: g()",
     ),
     (shape.only_the_command_line_prints, "edge/cli/x.py", "print('x')"),
+    (shape.being_cancelled_is_never_swallowed, "edge/web/x.py", "changed.wait_for(x)"),
     (shape.every_task_and_thread_has_a_name, "edge/x.py", "g.create_task(f(), name='f')"),
     (
         shape.every_test_asserts,

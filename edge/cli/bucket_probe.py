@@ -103,7 +103,8 @@ def _unseen(seen: _Seen, wanted: Wanted, patience: float) -> Finding:
 
 async def _within(seconds: float, happened: asyncio.Event) -> bool:
     try:
-        await asyncio.wait_for(happened.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await happened.wait()
     except TimeoutError:
         return False
     return True

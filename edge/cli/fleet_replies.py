@@ -151,7 +151,8 @@ class Replies:
 
         link.subscribe(self._filter, self._take, told)
         try:
-            error = await asyncio.wait_for(granted, _GRANTED_WITHIN)
+            async with asyncio.timeout(_GRANTED_WITHIN):
+                error = await granted
         except TimeoutError as late:
             raise PartFailed(
                 "the broker does not say whether it sends replies", reason="silent"

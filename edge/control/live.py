@@ -54,7 +54,8 @@ class Live:
             return newest
         waiting = self._new.setdefault(source, asyncio.Event())
         try:
-            await asyncio.wait_for(waiting.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await waiting.wait()
         except TimeoutError:
             return None
         return self._newest.get(source)

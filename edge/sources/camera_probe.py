@@ -42,7 +42,8 @@ async def until_it_answers(host: str, port: int) -> None:
                 attempts.add(attempt)
                 attempt.add_done_callback(attempts.discard)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(answered.wait(), _PROBE_EVERY)
+                    async with asyncio.timeout(_PROBE_EVERY):
+                        await answered.wait()
     except OSError:  # the patience is over, or the name is no longer known
         return
     finally:

@@ -154,7 +154,8 @@ class Folder:
             del self._refused[name]
         pause = max(min(self._config.settle / 3, 1.0), 3 * took, 0.02)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._closed.wait()
 
     async def _wait_for_room(self, size: int) -> None:
         while self._unsettled and not self._closed.is_set():

@@ -40,7 +40,8 @@ class Pace:
         wait = due - asyncio.get_running_loop().time()
         if wait > 0 and not self._closed.is_set():
             try:
-                await asyncio.wait_for(self._closed.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._closed.wait()
             except TimeoutError:
                 return False
         return self._closed.is_set()

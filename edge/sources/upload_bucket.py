@@ -144,7 +144,8 @@ class BucketJobs:
             self._tell(job_id)
             return status
         with suppress(TimeoutError):
-            await asyncio.wait_for(ends.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await ends.wait()
         return await self.get(job_id)
 
     async def image(self, job_id: str) -> Parcel | ReadBack | None:
@@ -171,8 +172,8 @@ class BucketJobs:
             began = time.monotonic()
             await self._look_at_all()
             with suppress(TimeoutError):
-                pause = max(LOOK_EVERY, 5 * (time.monotonic() - began))
-                await asyncio.wait_for(self._closed.wait(), pause)
+                async with asyncio.timeout(max(LOOK_EVERY, 5 * (time.monotonic() - began))):
+                    await self._closed.wait()
         nothing: tuple[Event[Picture], ...] = ()
         for event in nothing:
             yield event

@@ -162,6 +162,20 @@ def _named(node: ast.Call, keyword: str, place: int) -> bool:
     return len(node.args) > place or keyword in {word.arg for word in node.keywords}
 
 
+def being_cancelled_is_never_swallowed(source: Source) -> list[str]:
+    """``asyncio.wait_for`` of Python 3.11 loses a cancellation that comes as the wait ends.
+
+    The task that it was meant for then runs for ever. ``asyncio.timeout`` does not.
+    """
+    if source.path.parts[0] != "edge":
+        return []
+    return [
+        f"{node.lineno}: asyncio.wait_for: use asyncio.timeout"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.wait_for"
+    ]
+
+
 def every_test_asserts(source: Source) -> list[str]:
     """A test that asserts nothing cannot fail for the right reason.
 

@@ -194,7 +194,8 @@ class Publisher:
                 while self._queue.stats().waiting and not self._stuck():
                     self._batches.written.clear()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._batches.written.wait(), LOOK_S)
+                        async with asyncio.timeout(LOOK_S):
+                            await self._batches.written.wait()
         return not self._queue.stats().waiting
 
     async def _turn(self) -> float | None:

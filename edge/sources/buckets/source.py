@@ -330,7 +330,8 @@ class Bucket:
             # a peer that comes and goes must not make the box list all day
             await asyncio.sleep(max(1.0, 3 * (time.monotonic() - began)))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._gap.wait(), every)
+                async with asyncio.timeout(every):
+                    await self._gap.wait()
 
     async def _take_swept(self, events: Sequence[WireEvent]) -> None:
         self._counts["swept"] += len(events)

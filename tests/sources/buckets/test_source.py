@@ -210,6 +210,16 @@ async def test_a_refusal_on_reconnect_is_shown_until_it_ends(
     assert minio.requests < 8
 
 
+async def test_it_ends_even_if_a_gap_is_noticed_at_that_moment(opened: Open) -> None:
+    """The wait for a gap must not take the end of its task for the end of the wait."""
+    life = opened(Shelf("a.jpg"), sweep_every="1h")
+    await until(lambda: life.count("sweeps") == 1)
+    await asyncio.sleep(1.5)  # by now the sweep waits for the next gap
+    life.source._gap.set()
+    await life.end()
+    assert life.source.status().state == "finished"
+
+
 async def test_a_stream_that_ends_at_once_makes_no_storm(
     minio: FakeMinio, opened: Open, journal: Journal
 ) -> None:
