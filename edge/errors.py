@@ -7,6 +7,7 @@
      |   `- Withheld this picture may not leave: it cannot be shown to be safe
      |- TryLater     this item, not now   -> the delivery policy decides when
      |- PartFailed   a camera, an engine, a link -> its supervisor reopens that part only
+     |   `- GpuLost  the GPU is lost to this process -> stop in order, exit 75, start anew
      `- Fatal        configuration, no model -> log the hint, exit 78
 
 Any other exception is a bug. Only the delivery worker and the supervisor may catch everything.
@@ -69,6 +70,12 @@ class PartFailed(EdgeError):
     default_reason = "part_failed"
     #: as in TryLater: whoever caught both may wait for either
     after = 0.0
+
+
+class GpuLost(PartFailed):
+    """The GPU cannot be used by this process again: stop in order, exit 75, and start anew."""
+
+    default_reason = "gpu_lost"
 
 
 class Fatal(EdgeError):

@@ -11,10 +11,11 @@ from edge.config.units import Duration, Size
 class DetectConfig(Section):
     """``[detect]``."""
 
-    engine: Literal["auto", "onnx", "builtin"] = key(
+    engine: Literal["auto", "tensorrt", "openvino", "onnx", "builtin"] = key(
         "auto",
-        "auto: the model on ONNX Runtime, or the built-in safe mode where no model can be "
-        "had. onnx: the model or nothing. builtin: safe mode on purpose.",
+        "auto: the fastest on this box that agrees with ONNX Runtime, or the built-in safe mode "
+        "where no model can be had. tensorrt, openvino, onnx: this one, or nothing; tensorrt "
+        "is served by ONNX Runtime while it is built. builtin: safe mode on purpose.",
     )
     model: str = key("picodet_s_416", "Id of an installed model (edge model ls).")
     threshold: float | None = key(
@@ -24,6 +25,13 @@ class DetectConfig(Section):
         le=0.99,
     )
     workers: int = key(0, "Threads that carry pictures; 0 means as many as the cores.", ge=0, le=64)
+    max_batch: int = key(8, "Pictures that a GPU looks at together at most.", ge=1, le=64)
+    max_queue_delay: Duration = key(
+        "3ms", "How long a picture waits for others to fill a batch, while the GPU is idle."
+    )
+    preferred_batch: tuple[int, ...] = key(
+        (), "Sizes at which a batch does not wait for more; empty: max_batch alone."
+    )
     timeout: Duration = key("10s", "A picture that takes longer is withheld, the engine reopened.")
     still_for: Duration = key(
         "30s",

@@ -13,12 +13,14 @@ from pydantic import Field
 from edge.config.bus import BusConfig, TriggerConfig
 from edge.config.control import ControlConfig
 from edge.config.detect import DetectConfig, ModelsConfig
+from edge.config.energy import EnergyConfig
 from edge.config.handlers import HandlerConfig
 from edge.config.mqtt import MqttConfig, UpstreamConfig
 from edge.config.privacy import PrivacyConfig
 from edge.config.section import Section, key
 from edge.config.sources import JobsConfig, SourceConfig
 from edge.config.store import OutboxConfig, StoreConfig
+from edge.config.tensorrt import TensorRTConfig
 from edge.config.units import Duration
 from edge.config.web import WebConfig
 
@@ -64,6 +66,8 @@ class Config(Section):
     )
     detect: DetectConfig = DetectConfig()
     models: ModelsConfig = ModelsConfig()
+    tensorrt: TensorRTConfig = TensorRTConfig()
+    energy: EnergyConfig = EnergyConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     outbox: OutboxConfig = OutboxConfig()
     store: StoreConfig

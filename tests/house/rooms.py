@@ -18,6 +18,8 @@ WORDS = {
     "cloudevents",
     # names on a broker: the sink, the control and the command line speak them
     "topics",
+    # what is said of engines: who builds, chooses and shows them
+    "engine_status",
     # what is said of a picture: who makes a message and who publishes its schema need it
     "messages",
 }
@@ -27,12 +29,12 @@ SIDES = {"catalog", "config", "control", "web", "ops", "cli"}
 OWN_SECTIONS = {
     "bus": {"bus", "handlers"},
     "sources": {"sources"},
-    "stages": {"detect", "privacy", "handlers"},
+    "stages": {"detect", "privacy", "handlers", "tensorrt"},
     "privacy": {"privacy", "key_template"},
     "sinks": {"store", "key_template", "handlers", "mqtt"},
     "web": {"web"},
-    "catalog": {"detect"},
-    "control": {"control", "detect", "sources", "bus", "privacy"},
+    "catalog": {"detect", "tensorrt"},
+    "control": {"control", "detect", "sources", "bus", "privacy", "tensorrt"},
 }
 """The sections of ``edge.config`` that a room is handed."""
 
@@ -54,12 +56,14 @@ HOMES = {
     "jinja2": ("edge/web/",),
     "minio": ("edge/sinks/s3", "edge/sources/buckets/objects"),
     "onnx": ("edge/catalog/",),
-    "onnxruntime": ("edge/stages/engines/onnx.py",),
+    "onnxruntime": ("edge/stages/engines/onnx.py", "edge/catalog/quantize.py"),
+    "openvino": ("edge/stages/engines/openvino.py",),
     "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
     "re2": ("edge/bus/route.py",),
     "prometheus_client": ("edge/ops/", "edge/app/", "edge/web/"),
     "paho": ("edge/ops/mqtt",),
     "pycuda": ("edge/stages/engines/tensorrt",),
+    "pynvml": ("edge/ops/energy_nvml.py",),
     # whatever a person or a machine wrote is checked by it, where it comes in
     "pydantic": ("edge/config/", "edge/catalog/", "edge/control/", "edge/web/"),
     "pydantic_core": ("edge/config/",),
