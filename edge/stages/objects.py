@@ -30,6 +30,8 @@ or PartFailed."""
 
 OVER = ("gone", "replaced")
 """It was removed, or written over: the newer one brings a notification of its own."""
+UNREADABLE = ("damaged", "not_a_picture", "unsupported_format", "bad_key")
+"""Whatever this box is set up to do, it stays as it is until it is written over."""
 MOST_FAILURES = 5
 """A picture under which the engine broke as many times is poison: it is set aside."""
 
@@ -74,8 +76,9 @@ class RedactObject:
 
     Attributes:
         originals: told of what is worked on, and asked before; None: nobody has to know.
-        given_up: told of the event of a picture that can never be redacted, so that no sweep
-            brings it again; None: nobody has to know.
+        given_up: told of the event of a picture whose content nobody can read, so that no sweep
+            brings it again; None: nobody has to know. What only this box could not do (a limit,
+            safe mode) may succeed once it is set up otherwise.
 
     """
 
@@ -147,7 +150,7 @@ class RedactObject:
         withheld = isinstance(error, Withheld)
         counter = self._metrics.pictures_withheld if withheld else self._metrics.pictures_rejected
         counter.labels(name, error.reason).inc()
-        if self.given_up:
+        if self.given_up and error.reason in UNREADABLE:
             await self.given_up(picture)
 
     async def close(self) -> None:

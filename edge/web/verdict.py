@@ -81,8 +81,11 @@ def is_it_safe(safe: Safe) -> Answer:
 
 def is_it_seeing(sources: list[Seeing], uploads: Mapping[str, int]) -> Answer:
     """Say how many of the sources that should bring pictures do."""
-    wanted = [source for source in sources if source["state"] != "disabled"]
-    cameras = [source for source in wanted if source["kind"] != "upload"]
+    sources = [source for source in sources if source["kind"] != "upload"]
+    cameras = [source for source in sources if source["state"] != "disabled"]
+    if sources and not cameras:
+        hint = "Switch one on: edge ctl source.enable name=NAME."
+        return _answer("degraded", "No", "Every source is switched off.", hint)
     if not cameras:
         if any(uploads.values()):
             return _answer("ok", "Ready", "No camera is set up; uploads are taken.", "")

@@ -252,6 +252,10 @@ async def test_a_sweep_is_spared_what_can_never_be_redacted(
         await box.redact(notification("a.jpg", etag=etag))
     listed = ObjectRef(bucket="frames", key="a.jpg", etag=etag or "")
     assert given_up == [event_id("in", listed)]
+    put(rgw, bucket, "large.jpg", bytes(2**20 + 1))
+    with pytest.raises(Rejected, match="large"):
+        await box.redact(notification("large.jpg"))
+    assert len(given_up) == 1, "another limit would let it in"
 
 
 async def test_a_picture_that_cannot_be_shown_to_be_safe_is_withheld(

@@ -85,6 +85,13 @@ def test_no_source_at_all_is_said_with_a_hint_until_something_is_uploaded() -> N
     assert is_it_seeing([], done=1)["state"] == "ok"
 
 
+def test_sources_that_are_all_switched_off_are_not_called_missing() -> None:
+    answer = is_it_seeing([seeing("gate", state="disabled")], done=1)
+    assert answer["state"] == "degraded"
+    assert answer["text"] == "Every source is switched off."
+    assert "source.enable" in answer["hint"]
+
+
 def test_cameras_that_are_all_switched_off_are_no_cameras() -> None:
     assert is_it_seeing([seeing("gate", state="disabled")])["state"] == "degraded"
 
