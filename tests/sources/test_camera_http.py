@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,10 @@ def children_of_this_process() -> dict[int, bytes]:
     for task in Path("/proc/self/task").iterdir():
         for pid in (task / "children").read_text().split():
             about = Path(f"/proc/{pid}")
-            found[int(pid)] = (about / "cmdline").read_bytes() + (about / "environ").read_bytes()
+            with suppress(ProcessLookupError, FileNotFoundError):  # it has ended
+                found[int(pid)] = (about / "cmdline").read_bytes() + (
+                    about / "environ"
+                ).read_bytes()
     return {pid: line for pid, line in found.items() if b"ffmpeg" in line}
 
 
