@@ -7,5 +7,5 @@ import signal
 from edge.ops.process import settle_process
 
 settle_process()
-# A shell ignores it for what runs in the background, and the commands that tests start inherit that.
+# A shell ignores it for what runs in the background, and commands that tests start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
