@@ -1,118 +1,142 @@
 """Batcher: pictures of several threads become one batch, for engines that gain from it.
 
-It is an engine itself, so nobody else knows. The first caller of a batch leads it: it waits until
-the batch is full or the time is over, runs it, and hands out the answers. A caller waits for a
-leader that is already running, never for one that may come.
+It is an engine itself, so nobody else knows, and it has no thread of its own: a caller who finds
+nobody at the engine takes the next batch (``batch_queue.py``) and runs it for all who are in it.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.contracts import Engine
 from edge.detections import Detections
-from edge.errors import PartFailed
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One caller's pictures, and where its answer will be."""
-
-    rows: NDArray[np.uint8]
-    sources: list[str | None]
-    answer: Future[list[Detections]] = field(default_factory=Future)
+from edge.errors import GpuLost, PartFailed, Withheld
+from edge.stages.batch_queue import Batch, BatchQueue, Request
 
 
 class Batcher:
     """An engine that gathers. Keeps ``edge.contracts.Engine``.
 
+    Besides, ``infer`` may raise TryLater (``engine_busy``): its time was over before its turn came.
+
     Args:
-        engine: what runs the batches; several may run at once, as its contract allows.
-        max_batch: pictures in a batch at most; a single caller may bring more.
-        max_wait: seconds that the first caller of a batch waits for others at most.
+        engine: what runs the batches.
+        max_batch: pictures in a batch at most; what a caller brings beyond it is cut into several.
+        max_queue_delay: seconds that a picture waits for others at most.
+        preferred: sizes at which a batch does not wait for more.
+        timeout: seconds that a picture may wait for its turn.
+        priority: of a picture by its source; higher goes first.
+        runs: batches at once on the engine at most.
 
     """
 
-    def __init__(self, engine: Engine, max_batch: int, max_wait: float) -> None:
-        if max_batch < 1 or max_wait < 0:
-            raise ValueError(
-                f"a batch has at least 1 picture and waits 0 s or more: got {max_batch}, {max_wait}"
-            )
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_batch: int,
+        max_queue_delay: float,
+        preferred: Sequence[int] = (),
+        timeout: float = math.inf,
+        priority: Callable[[str | None], int] = lambda _source: 0,
+        runs: int = 1,
+    ) -> None:
         self.info = engine.info
+        width, height = engine.info.input_size
         self._engine = engine
-        self._max_batch = max_batch
-        self._max_wait = max_wait
+        self._queue = BatchQueue(
+            shape=(height, width, 3),
+            max_batch=max_batch,
+            max_queue_delay=max_queue_delay,
+            preferred=preferred,
+        )
+        self._timeout = timeout
+        self._priority = priority
+        self._free = runs
+        #: a place at the engine became free, or somebody has an answer
         self._changed = threading.Condition()
-        #: the batch that is being gathered; its first call leads it
-        self._open: list[_Call] = []
 
     def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
-        """Find people; see ``edge.contracts.Engine.infer``.
-
-        An error of the engine reaches every caller whose pictures were in that batch.
-        """
-        call = _Call(batch, list(sources))
-        calls = self._join(call)
-        if calls[0] is call:
-            self._lead(calls)
-        return call.answer.result()
+        """Find people; see ``edge.contracts.Engine.infer``."""
+        most = self._queue.max_batch
+        if not len(batch) or batch.shape[0] != len(sources):
+            return self._engine.infer(batch, sources)
+        return [
+            found
+            for begin in range(0, len(batch), most)
+            for found in self._ask(batch[begin : begin + most], sources[begin : begin + most])
+        ]
 
     def close(self) -> None:
+        self._queue.shut(
+            PartFailed(f"the engine of {self.info.model} is closed", reason="engine_closed")
+        )
         self._engine.close()
 
-    def _join(self, call: _Call) -> list[_Call]:
-        """Add a call to the open batch, or begin one; return the batch."""
-        with self._changed:
-            if self._open and _size(self._open) + len(call.rows) > self._max_batch:
-                self._shut()
-            calls = self._open
-            calls.append(call)
-            if _size(calls) >= self._max_batch:
-                self._shut()
-            return calls
-
-    def _lead(self, calls: list[_Call]) -> None:
-        """Gather a batch, run it, and answer every call in it, come what may."""
+    def _ask(self, rows: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
+        request = self._queue.put(
+            rows, sources, priority=self._priority(sources[0]), timeout=self._timeout
+        )
         try:
-            self._gather(calls)
-            for call, found in zip(calls, self._run(calls), strict=True):
-                call.answer.set_result(found)
-        except BaseException as error:
-            for call in calls:
-                if not call.answer.done():
-                    call.answer.set_exception(error)
+            while self._may_lead(request):
+                self._lead()
+            return self._queue.wait(request)
+        except BaseException:
+            self._queue.withdraw(request)
             raise
 
-    def _gather(self, calls: list[_Call]) -> None:
-        """Wait until the batch is full or the time is over. Whatever ends it, nobody joins then."""
+    def _may_lead(self, request: Request) -> bool:
+        """Wait for a place at the engine; False when the request needs it no longer."""
         with self._changed:
-            try:
-                self._changed.wait_for(lambda: self._open is not calls, self._max_wait)
-            finally:
-                if self._open is calls:
-                    self._shut()
+            while not request.answer.done():
+                if self._free and not request.answer.running():
+                    self._free -= 1
+                    return True
+                left = request.deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(None if left == math.inf else left)
+            return False
 
-    def _run(self, calls: list[_Call]) -> list[list[Detections]]:
-        rows = np.concatenate([call.rows for call in calls]) if len(calls) > 1 else calls[0].rows
-        found = self._engine.infer(rows, [name for call in calls for name in call.sources])
-        if len(found) != len(rows):
-            raise PartFailed(
-                f"{self.info.model} gave {len(found)} answers to {len(rows)} pictures",
-                reason="engine_nonsense",
-            )
-        ends = np.cumsum([len(call.rows) for call in calls]).tolist()
-        return [found[end - len(call.rows) : end] for call, end in zip(calls, ends, strict=True)]
+    def _lead(self) -> None:
+        """Run one batch, and make place for the next leader, come what may."""
+        try:
+            batch = self._queue.take(self._queue.max_queue_delay)
+            if batch:
+                self._run(batch)
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
 
-    def _shut(self) -> None:
-        self._open = []
-        self._changed.notify_all()
+    def _run(self, batch: Batch) -> None:
+        """Answer every request of a batch.
 
+        Where it fails as a whole, each is tried alone: a picture that breaks the engine, or cannot
+        be judged, is no reason to fail those that happened to come with it.
+        """
+        try:
+            batch.answer(self._engine.infer(batch.rows(), batch.sources))
+        except (PartFailed, Withheld) as error:
+            if len(batch.requests) == 1 or isinstance(error, GpuLost):
+                batch.fail(error)
+                return
+            self._one_by_one(batch.split())
+        except BaseException as error:
+            batch.fail(error)
+            raise
 
-def _size(calls: list[_Call]) -> int:
-    return sum(len(call.rows) for call in calls)
+    def _one_by_one(self, parts: Sequence[Batch]) -> None:
+        try:
+            for part in parts:
+                self._run(part)
+        except BaseException as error:
+            for part in parts:
+                part.fail(error)
+            raise

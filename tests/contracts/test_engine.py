@@ -23,7 +23,7 @@ def _onnx(folder: Path) -> Engine:
 
 
 def _batched(folder: Path) -> Engine:
-    return Batcher(_onnx(folder), max_batch=4, max_wait=0.001)
+    return Batcher(_onnx(folder), max_batch=4, max_queue_delay=0.001)
 
 
 def _builtin(_: Path) -> Engine:

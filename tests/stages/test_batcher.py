@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from edge.detections import Detections, EngineInfo
-from edge.errors import PartFailed
+from edge.errors import GpuLost, PartFailed, TryLater, Withheld
 from edge.stages.batcher import Batcher
 
 INFO = EngineInfo(
@@ -57,6 +57,40 @@ def picture(*counts: int) -> NDArray[np.uint8]:
     return batch
 
 
+def made(engine: Counting, most: int = 4, **more: Any) -> Batcher:
+    return Batcher(engine, max_batch=most, max_queue_delay=0.001, **more)
+
+
+class Door:
+    """Holds the first batch until it is opened, so that others gather behind it."""
+
+    def __init__(self, then: Callable[[int], None] = lambda _n: None) -> None:
+        self.reached, self.opened, self.then = threading.Event(), threading.Event(), then
+        self._first = True
+
+    def __call__(self, n: int) -> None:
+        first, self._first = self._first, False
+        if first:
+            self.reached.set()
+            assert self.opened.wait(30)
+        else:
+            self.then(n)
+
+
+def gathered(
+    batcher: Batcher, door: Door, counts: list[int], pool: ThreadPoolExecutor
+) -> list[Future[list[int]]]:
+    """Let one caller in, the others gather behind it, and then open the door."""
+    first = ask(pool, batcher, [0])
+    assert door.reached.wait(30)
+    others = ask(pool, batcher, counts)
+    while len(batcher._queue) < len(counts):
+        door.reached.wait(0.001)
+    door.opened.set()
+    assert first[0].result(30) == [0]
+    return others
+
+
 def ask(pool: ThreadPoolExecutor, batcher: Batcher, counts: list[int]) -> list[Future[list[int]]]:
     def one(count: int) -> list[int]:
         return [len(seen) for seen in batcher.infer(picture(count), [f"gate-{count}"])]
@@ -64,93 +98,131 @@ def ask(pool: ThreadPoolExecutor, batcher: Batcher, counts: list[int]) -> list[F
     return [pool.submit(one, count) for count in counts]
 
 
-def test_callers_at_the_same_time_share_a_batch_and_get_their_own_answers() -> None:
-    engine = Counting()
-    batcher = Batcher(engine, max_batch=4, max_wait=30)
-    with ThreadPoolExecutor(4, thread_name_prefix="ask") as pool:
-        answers = [future.result(10) for future in ask(pool, batcher, [1, 2, 3, 4])]
-    assert answers == [[1], [2], [3], [4]]
-    (batch,) = engine.batches
-    assert sorted(map(str, batch)) == ["gate-1", "gate-2", "gate-3", "gate-4"]
+def test_callers_who_come_while_the_engine_is_busy_share_the_next_batch() -> None:
+    door = Door()
+    engine = Counting(door)
+    with ThreadPoolExecutor(5, thread_name_prefix="ask") as pool:
+        others = gathered(made(engine), door, [1, 2, 3, 4], pool)
+        assert [future.result(30) for future in others] == [[1], [2], [3], [4]]
+    assert [sorted(map(str, batch)) for batch in engine.batches] == [
+        ["gate-0"],
+        ["gate-1", "gate-2", "gate-3", "gate-4"],
+    ]
 
 
-def test_a_caller_alone_waits_for_the_time_and_no_longer() -> None:
+def test_a_caller_alone_does_not_wait() -> None:
     engine = Counting()
-    batcher = Batcher(engine, max_batch=100, max_wait=0.01)
+    batcher = Batcher(engine, max_batch=100, max_queue_delay=1000)
     assert [len(seen) for seen in batcher.infer(picture(3), ["gate"])] == [3]
     assert engine.batches == [["gate"]]
 
 
-def test_a_caller_with_a_full_batch_does_not_wait() -> None:
-    batcher = Batcher(Counting(), max_batch=2, max_wait=1000)
-    assert len(batcher.infer(picture(1, 2), ["gate", "yard"])) == 2
-    assert len(batcher.infer(picture(1, 2, 3), [None] * 3)) == 3
+def test_more_pictures_than_a_batch_has_are_cut_into_several() -> None:
+    engine = Counting()
+    answers = made(engine, most=2).infer(picture(1, 2, 3, 4, 5), list("abcde"))
+    assert [len(seen) for seen in answers] == [1, 2, 3, 4, 5]
+    assert engine.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_a_call_that_does_not_fit_begins_the_next_batch() -> None:
-    entered = threading.Event()
-    engine = Counting(lambda _n: entered.set())
-    batcher = Batcher(engine, max_batch=3, max_wait=30)
-    with ThreadPoolExecutor(2, thread_name_prefix="ask") as pool:
-        first = pool.submit(batcher.infer, picture(1, 1), ["a", "a"])
-        while not batcher._open:
-            time.sleep(0.001)
-        second = pool.submit(batcher.infer, picture(2, 2, 2), ["b", "b", "b"])
-        assert [len(seen) for seen in first.result(10)] == [1, 1]
-        assert [len(seen) for seen in second.result(10)] == [2, 2, 2]
-    assert sorted(len(batch) for batch in engine.batches) == [2, 3]
+@pytest.mark.parametrize("error", [PartFailed("it broke"), Withheld("nobody can say")])
+def test_a_picture_that_fails_fails_alone(error: Exception) -> None:
+    def poison(_: int) -> None:
+        if engine.batches[-1].count("gate-3"):
+            raise error
+
+    door = Door(poison)
+    engine = Counting(door)
+    with ThreadPoolExecutor(5, thread_name_prefix="ask") as pool:
+        others = gathered(made(engine), door, [1, 2, 3, 4], pool)
+        assert others[2].exception(30) is error
+        assert [others[n].result(30) for n in (0, 1, 3)] == [[1], [2], [4]]
 
 
-@pytest.mark.parametrize("error", [PartFailed("the engine broke"), MemoryError(), SystemExit(3)])
-def test_an_error_of_the_batch_reaches_every_caller(error: BaseException) -> None:
+@pytest.mark.parametrize("error", [GpuLost("it is gone"), MemoryError(), SystemExit(3)])
+def test_what_no_second_try_can_help_reaches_every_caller(error: BaseException) -> None:
     def fail(_: int) -> None:
         raise error
 
-    batcher = Batcher(Counting(fail), max_batch=3, max_wait=30)
-    with ThreadPoolExecutor(3, thread_name_prefix="ask") as pool:
-        futures = ask(pool, batcher, [1, 2, 3])
-        assert [future.exception(10) for future in futures] == [error] * 3
+    door = Door(fail)
+    engine = Counting(door)
+    with ThreadPoolExecutor(4, thread_name_prefix="ask") as pool:
+        others = gathered(made(engine), door, [1, 2, 3], pool)
+        assert [future.exception(30) for future in others] == [error] * 3
+    assert len(engine.batches) == 2
 
 
-def test_nobody_hangs_when_the_leader_dies_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    batcher = Batcher(Counting(), max_batch=3, max_wait=30)
-    joined = threading.Event()
+def test_a_bug_in_the_second_try_leaves_nobody_waiting() -> None:
+    def fail(n: int) -> None:
+        raise PartFailed("together") if n > 1 else ZeroDivisionError
 
-    def die(*_: object) -> bool:
-        # as a signal or an interpreter that ends would: in the middle of the wait
-        batcher._changed.wait(5)
-        joined.set()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(batcher._changed, "wait_for", die)
-    with ThreadPoolExecutor(2, thread_name_prefix="ask") as pool:
-        leader = ask(pool, batcher, [1])[0]
-        while not batcher._open:
-            time.sleep(0.001)
-        follower = ask(pool, batcher, [2])[0]
-        while len(batcher._open) < 2 and not joined.is_set():
-            time.sleep(0.001)
-        with batcher._changed:
-            batcher._changed.notify_all()
-        assert isinstance(leader.exception(10), KeyboardInterrupt)
-        assert isinstance(follower.exception(10), KeyboardInterrupt)
-    monkeypatch.undo()
-    assert batcher._open == []
+    door = Door(fail)
+    with ThreadPoolExecutor(4, thread_name_prefix="ask") as pool:
+        others = gathered(made(Counting(door)), door, [1, 2, 3], pool)
+        for future in others:
+            assert isinstance(future.exception(30), ZeroDivisionError)
 
 
-def test_an_engine_that_answers_for_too_few_pictures_fails_for_all() -> None:
+def test_it_works_on_after_a_failure() -> None:
+    broken = True
+
+    def fail(_: int) -> None:
+        if broken:
+            raise MemoryError
+
+    batcher = made(Counting(fail))
+    with pytest.raises(MemoryError):
+        batcher.infer(picture(1), ["gate"])
+    broken = False
+    assert len(batcher.infer(picture(1), ["gate"])) == 1
+
+
+def test_an_engine_that_answers_for_too_few_pictures_fails() -> None:
     engine = Counting()
-    batcher = Batcher(engine, max_batch=2, max_wait=30)
     original = engine.infer
     engine.infer = lambda batch, sources: original(batch, sources)[:-1]  # type: ignore[method-assign]
+    with pytest.raises(PartFailed, match="0 answers to 1"):
+        made(engine).infer(picture(1), ["gate"])
+
+
+def test_whose_turn_does_not_come_in_time_is_told_to_come_later() -> None:
+    door = Door()
+    batcher = made(Counting(door), timeout=0.05)
     with ThreadPoolExecutor(2, thread_name_prefix="ask") as pool:
-        for future in ask(pool, batcher, [1, 2]):
-            assert isinstance(future.exception(10), PartFailed)
+        (first,) = ask(pool, batcher, [0])
+        assert door.reached.wait(30)
+        (second,) = ask(pool, batcher, [1])
+        error = second.exception(30)
+        assert isinstance(error, TryLater)
+        assert error.reason == "engine_busy"
+        door.opened.set()
+        assert first.exception(30) is None
 
 
-def test_many_callers_lose_nothing_and_mix_nothing_up() -> None:
+def test_priorities_are_asked_by_source() -> None:
+    door = Door()
+    engine = Counting(door)
+    batcher = made(engine, most=1, priority=lambda source: int(source == "gate-2"))
+    with ThreadPoolExecutor(4, thread_name_prefix="ask") as pool:
+        others = gathered(batcher, door, [1, 2, 3], pool)
+        assert [future.result(30) for future in others] == [[1], [2], [3]]
+    assert engine.batches[1] == ["gate-2"]
+
+
+def test_several_batches_may_run_at_once_where_the_engine_gains_from_it() -> None:
+    together = threading.Barrier(2)
+
+    def meet(_: int) -> None:
+        together.wait(30)
+
+    batcher = made(Counting(meet), most=1, runs=2)
+    with ThreadPoolExecutor(2, thread_name_prefix="ask") as pool:
+        assert [f.result(30) for f in ask(pool, batcher, [1, 2])] == [[1], [2]]
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_many_callers_lose_nothing_and_mix_nothing_up(runs: int) -> None:
     engine = Counting()
-    batcher = Batcher(engine, max_batch=5, max_wait=0.001)
+    batcher = made(engine, most=5, runs=runs)
     counts = [n % 7 for n in range(300)]
     with ThreadPoolExecutor(8, thread_name_prefix="ask") as pool:
         assert [f.result(30) for f in ask(pool, batcher, counts)] == [[n] for n in counts]
@@ -160,13 +232,9 @@ def test_many_callers_lose_nothing_and_mix_nothing_up() -> None:
 
 def test_it_passes_on_facts_and_the_end() -> None:
     engine = Counting()
-    batcher = Batcher(engine, max_batch=1, max_wait=0)
+    batcher = made(engine)
     assert batcher.info is engine.info
     batcher.close()
     assert engine.closed
-
-
-@pytest.mark.parametrize(("most", "wait"), [(0, 1.0), (1, -1.0)])
-def test_senseless_limits_are_refused(most: int, wait: float) -> None:
-    with pytest.raises(ValueError, match="got"):
-        Batcher(Counting(), max_batch=most, max_wait=wait)
+    with pytest.raises(PartFailed, match="closed"):
+        batcher.infer(picture(1), ["gate"])
