@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FLOOR = "privacy floor"
-_LOOK_S = 0.05
 _ANSWERED_S = 0.5
 """Seconds between a restart's reply and the stop: the reply has to be on its way."""
 _MIB = 2**20
@@ -149,9 +148,10 @@ class BoxCommands:
         return self._box.live.latest(source)
 
     async def selftest(self) -> give.SelfTested:
-        engine, policy = self._box.holder.lend(), self._box.policy_for("")
-        # beside the pool: pictures go on meanwhile
-        return await asyncio.to_thread(selftest, engine, policy)
+        policy = self._box.policy_for("")
+        with self._box.holder.lend() as engine:
+            # beside the pool: pictures go on meanwhile
+            return await asyncio.to_thread(selftest, engine, policy)
 
     async def sources_changed(self) -> None:
         await self._box.bus.sources_changed(self._box.sources.configs)
@@ -182,8 +182,19 @@ class BoxCommands:
         self._box.policies_changed()
         if floor.threshold != before.threshold:
             self._box.engine_choice.most_threshold = floor.threshold
-            if self._box.holder.up:
-                await self._engine_again()
+            await self._under_the_floor()
+
+    async def _under_the_floor(self) -> None:
+        """Return once no picture is with an engine that still looks as it did before."""
+        holder = self._box.holder
+        if not holder.up:
+            return
+        try:
+            await holder.swap()
+        except PartFailed as error:  # rather none than one that overlooks whom it must not
+            holder.broke(error)
+            raise
+        await holder.retired()
 
     def config(self) -> Mapping[str, Any]:
         shown = clean(self._box.config.model_dump(mode="json"))
@@ -234,12 +245,16 @@ class BoxCommands:
         await catalog.pull(model, progress=progress)
 
     async def use_model(self, model: str) -> give.Serving:
-        self._box.engine_choice.use(model)
-        await self._engine_again()
-        info = self._box.holder.info
-        if info is None or info.model != model:
-            found = "none" if info is None else info.model
-            raise PartFailed(f"{model} does not look: {found} does", hint="see the log")
+        choice = self._box.engine_choice
+        before = choice.model
+        choice.use(model)
+        try:
+            info = await self._box.holder.swap()
+        except PartFailed:
+            choice.use(before)
+            raise
+        if info.model != model:
+            raise PartFailed(f"{model} does not look: {info.model} does", hint="see the log")
         return give.Serving(engine=info.name, model=info.model, safe_mode=info.safe_mode)
 
     def set_log_level(self, level: str) -> None:
@@ -255,14 +270,6 @@ class BoxCommands:
     def restart(self) -> None:
         log.info("a command asks for a restart")
         asyncio.get_running_loop().call_later(_ANSWERED_S, self._box.stop)
-
-    async def _engine_again(self) -> None:
-        """Open the engine anew, and wait until it is another one. No picture passes meanwhile."""
-        holder = self._box.holder
-        before = holder.info if holder.up else None
-        holder.reopen()
-        while not holder.up or holder.info is before:  # noqa: ASYNC110 (it tells nobody)
-            await asyncio.sleep(_LOOK_S)
 
 
 def control_socket(config: Config, environ: Mapping[str, str] = os.environ) -> Path:

@@ -82,8 +82,8 @@ class Redact:
                 hint="give the trigger a filter on the types of pictures",
                 reason="not_a_picture",
             )
-        engine = self._holder.lend()
-        return await self._pool.run(lambda: self._carry(event, engine))
+        with self._holder.lend() as engine:
+            return await self._pool.run(lambda: self._carry(event, engine))
 
     async def close(self) -> None:
         """Nothing is held here."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -36,6 +37,11 @@ class Opener:
         return one
 
 
+def closed(engine: FixedEngine) -> bool:
+    """Tell whether an engine was closed."""
+    return engine.closed
+
+
 async def up_and_running(holder: EngineHolder, metrics: Metrics) -> asyncio.Task[None]:
     supervisor = Supervisor(metrics, first=0.01, most=0.02)
     task = asyncio.create_task(supervisor.keep("engine", holder.run), name="engine")
@@ -46,8 +52,8 @@ async def up_and_running(holder: EngineHolder, metrics: Metrics) -> asyncio.Task
 
 async def test_no_engine_means_that_nothing_can_be_judged() -> None:
     holder = EngineHolder(Opener(), Metrics())
-    with pytest.raises(TryLater) as caught:
-        holder.lend()
+    with pytest.raises(TryLater) as caught, holder.lend():
+        pass
     assert caught.value.reason == "engine_down"
 
 
@@ -55,16 +61,18 @@ async def test_an_engine_that_breaks_is_taken_out_at_once_and_opened_anew() -> N
     metrics, first, second = Metrics(), FixedEngine(), FixedEngine()
     holder = EngineHolder(Opener(first, PartFailed("not yet"), second), metrics)
     task = await up_and_running(holder, metrics)
-    assert holder.lend() is first
+    with holder.lend() as lent:
+        assert lent is first
     assert holder.qualifies(first.info)
 
     holder.broke(PartFailed("it raised", reason="raised"))
-    with pytest.raises(TryLater):
-        holder.lend()
+    with pytest.raises(TryLater), holder.lend():
+        pass
     assert not holder.qualifies(first.info)
     while holder.info is not second.info:  # noqa: ASYNC110 (a test waits for a state)
         await asyncio.sleep(0.005)
-    assert holder.lend() is second
+    with holder.lend() as lent:
+        assert lent is second
     assert first.closed
     assert not holder.qualifies(first.info)
     task.cancel()
@@ -76,7 +84,8 @@ async def test_an_engine_that_does_not_answer_its_first_picture_never_serves() -
     good = FixedEngine()
     holder = EngineHolder(Opener(mute, good), metrics)
     task = await up_and_running(holder, metrics)
-    assert holder.lend() is good
+    with holder.lend() as lent:
+        assert lent is good
     task.cancel()
 
 
@@ -90,3 +99,103 @@ async def test_a_better_engine_takes_over_without_a_failure() -> None:
     assert old.closed
     assert metrics.registry.get_sample_value("edge_engine_failures_total", {"reason": "x"}) is None
     task.cancel()
+
+
+async def test_a_swap_lets_the_old_engine_look_until_the_new_one_serves() -> None:
+    metrics, old, new = Metrics(), FixedEngine(), FixedEngine()
+    gate = asyncio.Event()
+
+    async def opened() -> Engine:
+        if holder.up:
+            await gate.wait()
+            return new
+        return old
+
+    holder = EngineHolder(opened, metrics)
+    task = await up_and_running(holder, metrics)
+    swap = asyncio.create_task(holder.swap(), name="swap")
+    await asyncio.sleep(0.05)
+    with holder.lend() as lent:
+        assert lent is old
+        gate.set()
+        assert await swap is new.info
+        assert holder.qualifies(old.info), "its last picture is still with it"
+        assert holder.qualifies(new.info)
+        assert closed(old) is False
+    await holder.retired()
+    assert closed(old) is True
+    assert not holder.qualifies(old.info)
+    with holder.lend() as lent:
+        assert lent is new
+    task.cancel()
+
+
+async def test_what_cannot_be_opened_changes_nothing_and_says_so() -> None:
+    metrics, old = Metrics(), FixedEngine()
+    holder = EngineHolder(Opener(old, PartFailed("no plan"), MuteEngine()), metrics)
+    task = await up_and_running(holder, metrics)
+    for words in ("no plan", "0 answers"):
+        with pytest.raises(PartFailed, match=words):
+            await holder.swap()
+        with holder.lend() as lent:
+            assert lent is old
+    assert not old.closed
+    task.cancel()
+
+
+async def test_a_failure_of_an_engine_that_was_swapped_out_does_not_take_down_its_successor() -> (
+    None
+):
+    metrics, old, new = Metrics(), FixedEngine(), FixedEngine()
+    holder = EngineHolder(Opener(old, new), metrics)
+    task = await up_and_running(holder, metrics)
+
+    async def fails() -> None:
+        with holder.lend():
+            await holder.swap()
+            raise PartFailed("too late", reason="raised")
+
+    with pytest.raises(TryLater, match="too late"):
+        await fails()
+    with holder.lend() as lent:
+        assert lent is new
+    task.cancel()
+
+
+async def test_whoever_asks_while_another_swap_is_under_way_gets_an_engine_opened_after_that() -> (
+    None
+):
+    metrics, engines = Metrics(), [FixedEngine() for _ in range(3)]
+    begun = asyncio.Event()
+    left = list(engines)
+
+    async def opened() -> Engine:
+        begun.set()
+        await asyncio.sleep(0.02)
+        return left.pop(0)
+
+    holder = EngineHolder(opened, metrics)
+    task = await up_and_running(holder, metrics)
+    begun.clear()
+    first = asyncio.create_task(holder.swap(), name="first")
+    await begun.wait()
+    assert await holder.swap() is engines[2].info
+    assert await first is engines[1].info
+    task.cancel()
+
+
+async def test_an_engine_is_closed_once_however_it_ends() -> None:
+    metrics, broken, swapped, last = Metrics(), FixedEngine(), FixedEngine(), FixedEngine()
+    shut: list[FixedEngine] = []
+    for one in (broken, swapped, last):
+        one.close = partial(shut.append, one)  # type: ignore[method-assign]
+    holder = EngineHolder(Opener(broken, swapped, last), metrics)
+    task = await up_and_running(holder, metrics)
+    holder.broke(PartFailed("it raised"))
+    while holder.info is not swapped.info:  # noqa: ASYNC110 (a test waits for a state)
+        await asyncio.sleep(0.005)
+    await holder.swap()
+    await holder.retired()
+    task.cancel()
+    await asyncio.wait([task])
+    assert shut == [broken, swapped, last]

@@ -166,7 +166,7 @@ async def _use(box: CommandedBox, args: take.Model, tell: Tell) -> give.Serving:
         raise Failed(
             "precondition_failed", f"{args.model} is not installed: {ids}", hint="model.pull"
         )
-    tell("the engine is opened anew; no picture passes meanwhile")
+    tell("the next engine is opened; the one before goes on meanwhile")
     return await box.use_model(args.model)
 
 
