@@ -22,10 +22,12 @@ from edge.contracts import Hook, Intake, Jobs, SourceStatus
 from edge.control.commands.envelope import Failed, Reply, command_of, failure
 from edge.control.commands.permissions import Caller
 from edge.control.commands.signed import is_signed
+from edge.engine_status import Engines
 from edge.ops.metrics import Metrics, counts_by
 from edge.parcel import Parcel
 from edge.traffic import Traffic
 from edge.web import view
+from edge.web.engines import engines_json
 
 if TYPE_CHECKING:
     from edge.app.box import Box
@@ -77,6 +79,10 @@ class BoxView:
     @property
     def jobs(self) -> Jobs:
         return self._box.uploads
+
+    @property
+    def engines(self) -> Engines | None:
+        return getattr(self._box, "engines", None)
 
     @property
     def metrics(self) -> Metrics:
@@ -136,6 +142,8 @@ class BoxView:
             notices=self._box.notices.all(),
             commands=[_commanded(entry) for entry in self._box.commands.ledger.newest],
         )
+        if self.engines is not None:
+            status["engines"] = engines_json(self.engines.status())
         if self._box.upstream is not None:
             status["upstream"] = self._box.upstream.status()
         return status

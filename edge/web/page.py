@@ -55,9 +55,15 @@ class Page:
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /``."""
+        return self.with_message(request)
+
+    def with_message(
+        self, request: web.Request, text: str = "", hint: str = "", status: int = 200
+    ) -> web.Response:
+        """Return the page; above it stands why what a button asked for was not done, if it was."""
         model = page_model(self._view.status())
-        signed_in = self._guard.signed_in(request)
-        return self._html("page.html", {**model, "signed_in": signed_in})
+        told = {"signed_in": self._guard.signed_in(request), "told": text, "told_hint": hint}
+        return self._html("page.html", {**model, **told}, status)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /sign-in``: ask for the token."""

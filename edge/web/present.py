@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 from urllib.parse import quote
 
+from edge.web.present_engines import engines_model
 from edge.web.verdict import LIVE, judge, trouble
 from edge.web.view import BoxStatus, Commanded, Seeing, Upstream
 from edge.web.words import age, count, moment, rate, sentence, size
@@ -81,6 +82,7 @@ def page_model(status: BoxStatus) -> dict[str, Any]:
         "shut": not status["safe"]["blurring"],
         "why": sentence(status["safe"]["reason"]),
         "todo": status["safe"]["hint"],
+        "engines": engines_model(status["engines"]) if "engines" in status else None,
         "cards": [card(source) for source in status["seeing"]],
         "notices": [{**notice, "clock": notice["at"][11:19]} for notice in status["notices"]],
         "commands": [_commanded(one) for one in status["commands"]],

@@ -13,6 +13,7 @@ from edge.errors import Fatal, PartFailed
 from edge.web.api import PlainApi
 from edge.web.commands import CommandApi
 from edge.web.dead_letters import DeadLetterApi
+from edge.web.engines import EngineApi
 from edge.web.events import EventApi
 from edge.web.guard import Guard, add_headers, is_loopback
 from edge.web.hooks import HookApi
@@ -60,6 +61,7 @@ class WebServer:
             plain,
             CommandApi(view),
             live,
+            EngineApi(view, page),
             UploadApi(view, config.max_upload),
             self._events,
             TriggerApi(view),

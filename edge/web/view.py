@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, Protocol, Required, TypedDict
 
 from edge.contracts import Hook, Intake, Jobs
+from edge.engine_status import Engines
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.traffic import Traffic
@@ -204,6 +205,8 @@ class BoxStatus(TypedDict):
     sending: Sending
     #: left out where there is no broker
     upstream: NotRequired[Upstream]
+    #: the fields of ``EngineStatus``; left out where the box has one engine and no choice
+    engines: NotRequired[dict[str, Any]]
     #: uploads by state: ``queued``, ``running``, ``done``, ``dead``
     uploads: dict[str, int]
     box: Box
@@ -266,6 +269,11 @@ class BoxView(Protocol):
     @property
     def traffic(self) -> Traffic:
         """Triggers, the way of events, dead letters."""
+        ...
+
+    @property
+    def engines(self) -> Engines | None:
+        """The engines, to look at and to steer; None where there is nothing to choose."""
         ...
 
     @property

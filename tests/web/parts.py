@@ -13,10 +13,12 @@ import numpy as np
 
 from edge.config.sources import JobsConfig
 from edge.contracts import Hook
+from edge.engine_status import Engines
 from edge.event import Outcome
 from edge.ops.metrics import Metrics
 from edge.parcel import Parcel
 from edge.sources.upload import Uploads
+from edge.web.engines import engines_json
 from edge.web.view import BoxStatus, Reply, Seeing, Sender, Sending
 from tests.web.traffic_parts import MemoryBus
 
@@ -143,6 +145,8 @@ class FakeBox:
         #: the bus; ``intake`` and ``traffic`` are two views of it
         self.intake = self.traffic = MemoryBus()
         self.hook: Hook | None = None
+        #: a box that has something to choose sets them
+        self.engines: Engines | None = None
         self.readiness: tuple[bool, list[str]] = (True, [])
         self.liveness: tuple[bool, list[str]] = (True, [])
         self.commands: list[tuple[str, Mapping[str, Any]]] = []
@@ -158,6 +162,8 @@ class FakeBox:
 
     def status(self) -> BoxStatus:
         facts = copy.deepcopy(self.facts)
+        if self.engines is not None:
+            facts["engines"] = engines_json(self.engines.status())
         for source in facts["seeing"]:
             newest = self._newest.get(source["name"])
             if newest is not None and source["shown"] is None:
