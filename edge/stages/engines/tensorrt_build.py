@@ -34,6 +34,7 @@ OSError where nobody listens any more; then the building ends."""
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 INPUT, OUTPUTS = "image", {"boxes", "scores", "labels"}
 _LAST_WORDS = 20
+_SAID_EVERY = 0.1
 _FAILURES = (TypeError, ValueError, RuntimeError, MemoryError)
 """What the bindings raise; a factory that could not make its object is a TypeError."""
 
@@ -322,7 +323,7 @@ class Progress:
         with self._lock:
             self._share = max(self._share, min(1.0, self._whole()))
             now, said = time.monotonic(), (phase, round(self._share, 3))
-            if said == self._said or (now - self._when < 0.2 and phase == self._said[0]):
+            if said == self._said or now - self._when < _SAID_EVERY:
                 return
             self._said, self._when = said, now
             try:
