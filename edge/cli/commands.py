@@ -47,7 +47,7 @@ def reference() -> str:
 
 def _rows(group: click.Group, name: str, parent: click.Context) -> Iterator[Mapping[str, str]]:
     command = group.get_command(parent, name)
-    if command is None:
+    if command is None or command.hidden:
         return
     with click.Context(command, info_name=name, parent=parent) as context:
         if isinstance(command, click.Group):

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "route": ("edge.cli.route:route", "Try routing rules on a key."),
     "schema": ("edge.cli.schema:schema", "Print the JSON Schemas of what the box says."),
     "spool": ("edge.cli.spool:spool", "Check and repair what the box keeps on its disk."),
+    "engine": ("edge.cli.engine:engine", "Build, list, check, choose and measure engines."),
     "model": ("edge.cli.model:model", "Fetch, list, import and check models."),
     "version": ("edge.cli.version:version", "Say which version this is."),
 }

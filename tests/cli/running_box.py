@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from edge.config.web import WebConfig
+from edge.engine_status import Engines
 from edge.web.server import WebServer
 from tests.web.parts import FakeBox
 from tests.web.traffic_parts import MemoryBus
@@ -26,6 +27,10 @@ class RunningBox:
     @property
     def bus(self) -> MemoryBus:
         return self._box.traffic
+
+    def have(self, engines: Engines) -> None:
+        """Let it have engines to choose from."""
+        self._box.engines = engines
 
     def do(self, work: Callable[[], Awaitable[T]], timeout: float = 10) -> T:
         """Run something on the box's loop, and wait for it."""
