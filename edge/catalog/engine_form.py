@@ -84,7 +84,8 @@ def engine_form_of(installed: Installed) -> bytes:
     if hashlib.sha256(body).hexdigest() != installed.manifest.sha256:
         raise _damaged(installed, "source.onnx is not what was installed")
     model = engine_form(load(body, installed.id), installed.manifest)
-    return model.SerializeToString(deterministic=True)
+    form: bytes = model.SerializeToString(deterministic=True)
+    return form
 
 
 def _check_static(draft: Draft, manifest: Manifest) -> None:
