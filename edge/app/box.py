@@ -24,6 +24,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,10 @@ from edge.app.buckets import Buckets
 from edge.app.bus import Bus
 from edge.app.commands import BoxCommands
 from edge.app.config import LIVE, BoxConfigured, needs_restart
+from edge.app.energy import BoxEnergy
 from edge.app.jobs import jobs_of
 from edge.app.parts import build_store, choose_engine, is_live
+from edge.app.sources import build_source
 from edge.app.spool import spool_in
 from edge.app.status import BoxView, Notices
 from edge.bus.delivery import Delivery
@@ -42,8 +45,6 @@ from edge.bus.pictures import Kept, Pictures
 from edge.config.diff import changes
 from edge.config.privacy import Policy, SourcePrivacy
 from edge.config.root import Config, state_directory
-from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SceneConfig, SourceConfig
-from edge.contracts import Source
 from edge.control.desired import Desired
 from edge.control.desired_box import Beginning
 from edge.control.live import Live
@@ -114,6 +115,7 @@ class Box:
         self.doors = Supervisor(metrics, most=config.outbox.retry_max)
         self.beats = Beats()
         self.notices = Notices()
+        self.energy = BoxEnergy(config.energy, metrics)
         self.commands = BoxCommands(self, path)
         self.configured = BoxConfigured(self, path)
         probation = config.control.probation
@@ -217,8 +219,8 @@ class Box:
         start("bus", self.bus.broker.run())
         start("path", path.run())
         self.sources = SourceTable(
-            self._build_source,
-            offer=self.lanes.offer,
+            partial(build_source, self),
+            offer=self.energy.thin(self.lanes.offer),
             accept=self.lanes.accept,
             supervisor=self.supervisor,
             metrics=self.metrics,
@@ -234,6 +236,7 @@ class Box:
         start("uploads", self._pump_uploads())
         start("model", self.engine_choice.keep_looking(self.holder.reopen))
         start("tick", self._tick())
+        start("energy", self.supervisor.keep("energy", self.energy.run))
         self._begin(start)
 
     def _begin(self, start: Callable[[str, Coroutine[Any, Any, None]], None]) -> None:
@@ -277,29 +280,6 @@ class Box:
 
     def _store_age(self) -> float | None:
         return None if self.commands.sync.paused else self.forwarder.age()
-
-    def _build_source(self, name: str, config: SourceConfig) -> Source:
-        match config:
-            case CameraConfig():
-                from edge.sources.camera import Camera  # noqa: PLC0415
-
-                return Camera(name, config, metrics=self.metrics, origin=self.origin)
-            case SceneConfig():
-                from edge.sources.scene import Scene  # noqa: PLC0415
-
-                return Scene(name, config, metrics=self.metrics, origin=self.origin)
-            case BucketConfig():
-                return self.buckets.source(name, config)
-            case FolderConfig():
-                from edge.sources.folder import Folder  # noqa: PLC0415
-
-                return Folder(
-                    name,
-                    config,
-                    metrics=self.metrics,
-                    origin=self.origin,
-                    known=self.outbox.knows,
-                )
 
     def _source_changed(self, name: str) -> None:
         """Forget what was known of a source: its policy, and the picture on the page."""

@@ -137,6 +137,7 @@ class BoxView:
             safe=self._safe(),
             seeing=[self._seeing(source) for source in self._box.sources.statuses()],
             sending=self._sending(),
+            energy=self._box.energy.status(),
             uploads={state: counts.get(state, 0) for state in _JOB_STATES},
             box=self._about(),
             notices=self._box.notices.all(),
@@ -153,6 +154,9 @@ class BoxView:
         trouble = self._box.kept.no_room
         if trouble:
             reasons.append(view.Reason(text=trouble, hint="free some space"))
+        trouble = self._box.energy.status()["reason"]
+        if trouble:
+            reasons.append(view.Reason(text=trouble, hint="see [energy], and the log of the start"))
         for trigger in self._traffic.triggers():
             if trigger.reason not in ("", "disabled"):
                 text = f"trigger {trigger.name}: {trigger.message}; {trigger.waiting} events wait"

@@ -31,6 +31,7 @@ class Metrics:
         self._add_deliveries(self.registry)
         self._add_upstream(self.registry)
         self._add_process(self.registry)
+        self._add_energy(self.registry)
 
     def _add_pictures(self, registry: CollectorRegistry) -> None:
         self.pictures_taken = Counter(
@@ -41,7 +42,8 @@ class Metrics:
         )
         self.pictures_dropped = Counter(
             "edge_pictures_dropped_total",
-            "Live frames that gave way to newer ones or found no room, by reason.",
+            "Live frames that gave way to newer ones, found no room, or were left out under "
+            "the cap on power (power), by reason.",
             ["source", "reason"],
             registry=registry,
         )
@@ -306,6 +308,40 @@ class Metrics:
             "Exceptions that nobody foresaw; each has a traceback in the log.",
             registry=registry,
         )
+
+    def _add_energy(self, registry: CollectorRegistry) -> None:
+        self.energy_zones = Gauge(
+            "edge_energy_zones",
+            "Counters of energy that answer; 0: this machine has none that may be read, and "
+            "nothing is estimated in their place.",
+            registry=registry,
+        )
+        self.energy_joules = Counter(
+            "edge_energy_joules_total",
+            "Energy since the start, by zone: processor and memory (RAPL), GPU (NVML), or a "
+            "Jetson's module. Zones do not overlap.",
+            ["zone"],
+            registry=registry,
+        )
+        self.power_watts = Gauge(
+            "edge_power_watts",
+            "Power at the last look; left out while the zone's counter says nothing.",
+            ["zone"],
+            registry=registry,
+        )
+        self.energy_per_pictures = Gauge(
+            "edge_energy_joules_per_thousand_pictures",
+            "Energy of all zones for 1000 redacted pictures, over the last five minutes, what the "
+            "machine takes at rest included; NaN: not known.",
+            registry=registry,
+        )
+        self.energy_per_pictures.set(float("nan"))
+        self.power_cap_share = Gauge(
+            "edge_power_cap_share",
+            "Share of live frames that the cap on power lets through; 1: all.",
+            registry=registry,
+        )
+        self.power_cap_share.set(1)
 
 
 def counts_by(counter: Counter, label: str) -> dict[str, int]:

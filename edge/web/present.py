@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 from urllib.parse import quote
 
+from edge.web.present_energy import energy_facts
 from edge.web.present_engines import engines_model
 from edge.web.verdict import LIVE, judge, trouble
 from edge.web.view import BoxStatus, Commanded, Seeing, Upstream
@@ -201,6 +202,8 @@ def _seeing(status: BoxStatus) -> list[tuple[str, str]]:
     if any(uploads.values()):
         words = ", ".join(f"{count(n)} {state}" for state, n in uploads.items() if n)
         facts.append(("Uploads", words))
+    if "energy" in status:
+        facts += energy_facts(status["energy"])
     return facts
 
 

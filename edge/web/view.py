@@ -196,6 +196,39 @@ class Commanded(TypedDict):
     code: str
 
 
+class Zone(TypedDict):
+    """A part of the machine that has a counter of energy. Zones do not overlap."""
+
+    name: str
+    #: since the start
+    joules: float
+    #: None: its counter says nothing at present
+    watts: float | None
+
+
+class Energy(TypedDict):
+    """What the machine is measured to take; nothing in it is estimated."""
+
+    #: False: switched off
+    measured: bool
+    #: empty: no counter answers
+    zones: list[Zone]
+    #: of all zones; None: not known
+    watts: float | None
+    #: of all zones, for 1000 redacted pictures of the last minutes; None: not known
+    joules_per_1000: float | None
+    #: what could be measured and is not
+    unread: list[Reason]
+    #: watts; 0: there is no cap
+    cap: float
+    #: of the live frames, so many are looked at because of it: above 0, up to 1
+    share: float
+    #: frames that it left out since the start
+    capped: int
+    #: why it is not kept; empty: it is
+    reason: str
+
+
 class BoxStatus(TypedDict):
     """Everything that the page and ``/v1/status`` say."""
 
@@ -207,6 +240,8 @@ class BoxStatus(TypedDict):
     upstream: NotRequired[Upstream]
     #: the fields of ``EngineStatus``; left out where the box has one engine and no choice
     engines: NotRequired[dict[str, Any]]
+    #: left out by a box that does not know
+    energy: NotRequired[Energy]
     #: uploads by state: ``queued``, ``running``, ``done``, ``dead``
     uploads: dict[str, int]
     box: Box
