@@ -51,7 +51,11 @@ class Facts:
         look = Look(
             info=self._info(status),
             health=self._health(status, verdict, people) | answers | machine,
-            mood=[verdict["overall"]["state"], *(one["state"] for one in answers.values())],
+            mood=[
+                verdict["overall"]["state"],
+                *(one["state"] for one in answers.values()),
+                news_of_build(status),
+            ],
             sources={one["name"]: self._source(one, people) for one in status["seeing"]},
         )
         free = int(machine["disk"]["free"])
@@ -71,6 +75,7 @@ class Facts:
                 "model": "" if info is None else info.model,
                 "digest": "" if info is None else info.digest,
                 "safe_mode": info is not None and info.safe_mode,
+                **choice_of(status),
             },
             "sources": [{"name": one["name"], "kind": one["kind"]} for one in status["seeing"]],
             "pages": [self._box.page] if self._box.page else [],
@@ -110,6 +115,7 @@ class Facts:
             if waiting is None
             else _waiting(waiting["waiting"], waiting["bytes"], waiting["oldest"]),
             "events": {"waiting": sending["events"], "dead": sending["letters"]},
+            **build_of(status),
         }
 
     def _source(self, source: Seeing, people: Mapping[str, int]) -> SourceLook:
@@ -202,6 +208,28 @@ def _of_sources(sources: Sequence[Seeing]) -> list[Trouble]:
         for one in sources
         if one["kind"] in LIVE and one["state"] in _LOST
     ]
+
+
+def choice_of(status: BoxStatus) -> dict[str, str]:
+    """Return which engine was asked for, and why this one looks, where there was a choice."""
+    engines = status.get("engines")
+    return {} if engines is None else {name: engines[name] for name in ("wanted", "why")}
+
+
+def build_of(status: BoxStatus) -> dict[str, Any]:
+    """Return how the newest build of an engine stands, if there was one."""
+    build = status["engines"]["build"] if "engines" in status else {"state": "idle"}
+    if build["state"] == "idle":
+        return {}
+    names = ("state", "model", "phase", "seconds", "reason", "hint")
+    share = {} if build["share"] is None else {"share": round(build["share"], 3)}
+    return {"build": {name: build[name] for name in names} | share}
+
+
+def news_of_build(status: BoxStatus) -> tuple[str, int]:
+    """Return what of a build is news: its state, and each tenth of the way."""
+    build = build_of(status).get("build", {})
+    return build.get("state", ""), int(10 * build.get("share", 0))
 
 
 def _answer(verdict: Verdict, name: str) -> dict[str, str]:

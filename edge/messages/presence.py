@@ -43,6 +43,8 @@ class Engine(TypedDict):
     model: str
     digest: Annotated[str, About("SHA-256 of the graph, hex; empty: no graph")]
     safe_mode: Annotated[bool, About("no trained model: what moves is covered")]
+    wanted: NotRequired[Annotated[str, About("what was asked for; auto: the fastest that agrees")]]
+    why: NotRequired[Annotated[str, About("why this one looks, in words")]]
 
 
 class Source(TypedDict):
@@ -139,6 +141,18 @@ class Disk(TypedDict):
     total: Bytes
 
 
+class EngineBuild(TypedDict):
+    """The building of an engine for the box's GPU, the newest one."""
+
+    state: Annotated[str, About("", among=("running", "done", "failed", "cancelled"))]
+    model: str
+    phase: Annotated[str, About("what the builder does, in its words")]
+    share: NotRequired[Annotated[float, About("how far it is; absent: not known", least=0)]]
+    seconds: Seconds
+    reason: Annotated[str, About("why it failed, in words")]
+    hint: str
+
+
 class Health(TypedDict):
     """How a box is, every so often and when that changes."""
 
@@ -155,6 +169,7 @@ class Health(TypedDict):
     store: Store
     upstream: Upstream
     events: Events
+    build: NotRequired[EngineBuild]
     disk: Disk
     clock_synchronised: NotRequired[bool]
     temperature: NotRequired[Annotated[float, About("of the hottest sensor, in °C")]]
