@@ -28,9 +28,8 @@ class PlanFacts:
 
     #: id of the model, for people; its digest is what counts
     model: str
-    #: SHA-256 of the engine form (hex), and the version of the recipe that made it
+    #: SHA-256 of the engine form (hex), which has its recipe's version in it
     graph: str
-    form: int
     #: ``tensorrt`` or ``tensorrt_rtx``, with all four parts of its version
     library: str
     library_version: str

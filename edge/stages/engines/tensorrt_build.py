@@ -19,21 +19,20 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from edge.errors import PartFailed
+from edge.stages.engines.tensorrt_probe import LIBRARIES
+from edge.stages.engines.tensorrt_runtime import Lines, logger, reach
 
 Tell = Callable[[str, float | None], None]
 """Hears the phase and the share that is done (0 to 1, None: not known). From any thread. Raises
 OSError where nobody listens any more; then the building ends."""
 
-LIBRARIES = ("tensorrt", "tensorrt_rtx")
 INPUT, OUTPUTS = "image", {"boxes", "scores", "labels"}
-_LAST_WORDS = 20
 _SAID_EVERY = 0.1
 _FAILURES = (TypeError, ValueError, RuntimeError, MemoryError)
 """What the bindings raise; a factory that could not make its object is a TypeError."""
@@ -101,11 +100,12 @@ def build(request: BuildRequest, tell: Tell) -> str:
     """
     tell("loading the library", None)
     trt = load(request)
-    journal = _journal(trt)
+    lines = _Journal()
     try:
-        body = _built(trt, request, journal, tell)
+        body = _built(trt, request, lines, tell)
     except _FAILURES as error:
-        raise _failed(journal, "build_failed", f"{type(error).__name__}: {error}") from error
+        what = f"{type(error).__name__}: {error}; {lines.said()}"
+        raise _failed(lines, "build_failed", what) from error
     tell("writing", None)
     _write(Path(request.plan), body)
     return f"{request.library} {trt.__version__}"
@@ -119,9 +119,7 @@ def load(request: BuildRequest) -> Any:
             and a plan of it would be kept under the wrong key.
 
     """
-    if request.library_path and request.library_path not in sys.path:
-        # at the end: what Edge brings along goes first
-        sys.path.append(request.library_path)
+    reach(request.library_path)
     try:
         trt = importlib.import_module(request.library)
     except (ImportError, OSError) as error:
@@ -140,99 +138,90 @@ def load(request: BuildRequest) -> Any:
     return trt
 
 
-def _journal(trt: Any) -> Any:
-    """Make the logger that TensorRT asks for; it keeps the last warnings and errors."""
+class _Journal(Lines):
+    """The library's errors, which also go where they are read after a crash."""
 
-    class Journal(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: deque[str] = deque(maxlen=_LAST_WORDS)
-
-        def log(self, severity: Any, msg: str) -> None:
-            """Called from any thread of the library."""
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                self.errors.append(msg.strip()[:500])
-            if severity not in (trt.ILogger.INFO, trt.ILogger.VERBOSE):
-                with contextlib.suppress(OSError):
-                    sys.stderr.write(f"{msg.strip()[:500]}\n")
-
-    return Journal()
+    def add(self, line: str) -> None:
+        super().add(line)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{line.strip()[:500]}\n")
 
 
-def _failed(journal: Any, reason: str, what: str = "", hint: str = "") -> PartFailed:
-    words = [*([what] if what else []), *list(journal.errors)[-3:]]
-    said = "; ".join(words) or "the library does not say why"
+def _failed(lines: Lines, reason: str, what: str = "", hint: str = "") -> PartFailed:
+    said = what or lines.said()
     return PartFailed(f"the engine could not be built: {said}", hint=hint, reason=reason)
 
 
-def _built(trt: Any, request: BuildRequest, journal: Any, tell: Tell) -> Any:
+def _built(trt: Any, request: BuildRequest, lines: Lines, tell: Tell) -> Any:
     """Return the plan's bytes (something that keeps the buffer protocol)."""
     try:
-        builder = trt.Builder(journal)
+        log = logger(trt, lines)
+        builder = trt.Builder(log)
     except TypeError as error:
-        raise _failed(
-            journal, "no_builder", hint="does the GPU's driver work? nvidia-smi"
-        ) from error
+        raise _failed(lines, "no_builder", hint="does the GPU's driver work? nvidia-smi") from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     tell("reading the graph", None)
-    _parse(trt, network, journal, request)
+    parser = trt.OnnxParser(network, log)  # the network's weights are its own until the end
+    _parse(parser, lines, request)
+    _check(network, lines)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace)
     config.builder_optimization_level = request.level
-    config.progress_monitor = _monitor(trt, Progress(tell))
-    _profile(builder, network, config, journal, request)
+    monitor = _monitor(trt, Progress(tell))
+    config.progress_monitor = monitor
+    _profile(builder, network, config, lines, request)
     cache = Path(request.timing_cache) if request.timing_cache else None
     _recall(config, cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise _failed(
-            journal, "build_failed", hint="less [tensorrt] workspace or a lower level may help"
+            lines, "build_failed", hint="less [tensorrt] workspace or a lower level may help"
         )
     _remember(config, cache)
     return memoryview(plan)
 
 
-def _parse(trt: Any, network: Any, journal: Any, request: BuildRequest) -> None:
-    parser = trt.OnnxParser(network, journal)
+def _parse(parser: Any, lines: Lines, request: BuildRequest) -> None:
     try:
         body = Path(request.onnx).read_bytes()
     except OSError as error:
-        raise _failed(journal, "bad_graph", f"{request.onnx}: {error.strerror}") from error
+        raise _failed(lines, "bad_graph", f"{request.onnx}: {error.strerror}") from error
     if not parser.parse(body):
         faults = [parser.get_error(index) for index in range(parser.num_errors)]
         said = "; ".join(f"{one.node_name() or 'graph'}: {one.desc()}" for one in faults)[:1000]
-        if said:
-            journal.errors.clear()  # they say the same
         raise _failed(
-            journal,
+            lines,
             "bad_graph",
             said,
             hint="this network is looked at by ONNX Runtime; another model may do better",
         )
+
+
+def _check(network: Any, lines: Lines) -> None:
     inputs = {network.get_input(index).name for index in range(network.num_inputs)}
     outputs = {network.get_output(index).name for index in range(network.num_outputs)}
     if inputs != {INPUT} or outputs != OUTPUTS:
         # A profile for a wrong name would be accepted, and fail much later with other words.
         raise _failed(
-            journal,
+            lines,
             "bad_graph",
             f"an engine form has {INPUT} in and {', '.join(sorted(OUTPUTS))} out: "
             f"got {sorted(inputs)} and {sorted(outputs)}",
         )
 
 
-def _profile(builder: Any, network: Any, config: Any, journal: Any, request: BuildRequest) -> None:
+def _profile(builder: Any, network: Any, config: Any, lines: Lines, request: BuildRequest) -> None:
     """Say how many pictures a batch has, where the graph leaves that open."""
     batch, *rest = tuple(network.get_input(0).shape)
     if any(side < 0 for side in rest):
-        raise _failed(journal, "bad_graph", f"only the batch may be open: got {[batch, *rest]}")
+        raise _failed(lines, "bad_graph", f"only the batch may be open: got {[batch, *rest]}")
     if batch >= 0:
         return
     profile = builder.create_optimization_profile()
     sizes = (1, request.usual, request.most)
     profile.set_shape(INPUT, *((size, *rest) for size in sizes))
     if config.add_optimization_profile(profile) < 0:
-        raise _failed(journal, "build_failed", f"the profile {sizes} was refused")
+        raise _failed(lines, "build_failed", f"the profile {sizes} was refused")
 
 
 def _recall(config: Any, path: Path | None) -> None:
