@@ -218,8 +218,8 @@ def choice_of(status: BoxStatus) -> dict[str, str]:
 
 def build_of(status: BoxStatus) -> dict[str, Any]:
     """Return how the newest build of an engine stands, if there was one."""
-    build = status["engines"]["build"] if "engines" in status else {"state": "idle"}
-    if build["state"] == "idle":
+    build = status["engines"]["build"] if "engines" in status else None
+    if build is None or build["state"] == "idle":
         return {}
     names = ("state", "model", "phase", "seconds", "reason", "hint")
     share = {} if build["share"] is None else {"share": round(build["share"], 3)}
