@@ -24,10 +24,10 @@ from edge.errors import PartFailed
 log = logging.getLogger(__name__)
 
 Heard = Callable[[str, float | None], None]
-"""Hears the phase and the share that is done, on the loop."""
+"""Hears the phase and the share that is done, on the loop, whenever they are others."""
 
 LOOK_EVERY = 0.25
-"""Seconds between two looks at the child's memory."""
+"""Seconds between two looks at the child's memory, and at how far it is."""
 _LINE = 64 * 1024
 _TAIL = 4000
 _CRASHES = "a crash of the builder costs nothing but the engine: the box looks as before"
@@ -105,6 +105,7 @@ class BuildChild:
         self._heard = heard
         self._words = bytearray()
         self._answer: dict[str, Any] = {}
+        self._stands: tuple[str, float | None] = ("starting", None)
         #: most bytes that were seen
         self.peak = 0
 
@@ -180,7 +181,8 @@ class BuildChild:
             self._answer = said
         elif isinstance(said.get("phase"), str):
             share = _number(said.get("share"))
-            self._heard(said["phase"][:100], share if share is None else min(1.0, max(0.0, share)))
+            known = self._stands[1] if share is None else min(1.0, max(0.0, share))
+            self._stands = (said["phase"][:100], known)
 
     async def _gather_words(self, stream: asyncio.StreamReader) -> None:
         while chunk := await stream.read(_LINE):
@@ -188,7 +190,11 @@ class BuildChild:
             del self._words[:-_TAIL]
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        told = self._stands
         while process.returncode is None:
+            if self._stands != told:
+                told = self._stands
+                self._heard(*told)
             self.peak = max(self.peak, resident(process.pid))
             if self.peak > self._memory:
                 _kill(process)

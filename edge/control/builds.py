@@ -24,9 +24,6 @@ from edge.errors import EdgeError, PartFailed, Rejected
 
 log = logging.getLogger(__name__)
 
-_TOLD_EVERY = 0.2
-"""Seconds between two times that progress is told."""
-
 
 class PlanCache(Protocol):
     """The plans, as far as building needs them. All of it may block for a moment."""
@@ -85,7 +82,6 @@ class Builds:
         self._command = command or child_command()
         self._now = Build()
         self._began = 0.0
-        self._told = 0.0
         self._task: asyncio.Task[Build] | None = None
         self._asking = asyncio.Lock()
 
@@ -208,14 +204,10 @@ class Builds:
             into.unlink(missing_ok=True)
 
     def _heard(self, phase: str, share: float | None) -> None:
-        was = self._now
-        self._now = replace(was, phase=phase, share=was.share if share is None else share)
-        if time.monotonic() - self._told >= _TOLD_EVERY:
-            self._say(self._now)
+        self._say(replace(self._now, phase=phase, share=share))
 
     def _say(self, build: Build) -> None:
         self._now = build
-        self._told = time.monotonic()
         self._changed(self.now)
 
 

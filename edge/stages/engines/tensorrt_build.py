@@ -18,7 +18,6 @@ import json
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,7 +32,6 @@ Tell = Callable[[str, float | None], None]
 OSError where nobody listens any more; then the building ends."""
 
 INPUT, OUTPUTS = "image", {"boxes", "scores", "labels"}
-_SAID_EVERY = 0.1
 _FAILURES = (TypeError, ValueError, RuntimeError, MemoryError)
 """What the bindings raise; a factory that could not make its object is a TypeError."""
 
@@ -286,7 +284,6 @@ class Progress:
         self._phases: dict[str, _Phase] = {}
         self._share = 0.0
         self._said = ("", -1.0)
-        self._when = 0.0
         self._over = False
 
     def start(self, phase: str, parent: str | None, steps: int) -> None:
@@ -311,10 +308,10 @@ class Progress:
     def _say(self, phase: str) -> None:
         with self._lock:
             self._share = max(self._share, min(1.0, self._whole()))
-            now, said = time.monotonic(), (phase, round(self._share, 3))
-            if said == self._said or now - self._when < _SAID_EVERY:
+            said = (phase, round(self._share, 3))
+            if said == self._said:
                 return
-            self._said, self._when = said, now
+            self._said = said
             try:
                 self._tell(*said)
             except OSError:
