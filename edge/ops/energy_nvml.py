@@ -86,7 +86,7 @@ def find_gpus(proc: Path) -> tuple[list[Gpu], list[tuple[str, str]]]:
 
     """
     try:
-        import pynvml  # type: ignore[import-untyped, unused-ignore] # noqa: PLC0415 (optional)
+        import pynvml  # noqa: PLC0415 (optional)
     except ImportError:
         if not (proc / "driver/nvidia/version").exists():
             return [], []

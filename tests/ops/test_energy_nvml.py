@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("pynvml")
-if shutil.which("cc") is None:
-    pytest.skip("there is no C compiler", allow_module_level=True)
-
-SOURCE = Path(__file__).with_name("fake_nvml.c")
+from tests.ops.nvml import build
 
 BEGIN = """
 import ctypes, json, os, sys
@@ -43,12 +38,7 @@ def find():
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory that holds the library."""
-    path = tmp_path_factory.mktemp("nvml")
-    made = path / "libnvidia-ml.so.1"
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", made, SOURCE], check=True
-    )
-    return path
+    return build(tmp_path_factory.mktemp("nvml"))
 
 
 def run(library: Path, tmp_path: Path, code: str) -> Any:
