@@ -69,6 +69,11 @@ class CameraConfig(_Source):
         "(then no frame is dropped).",
     )
     tls_verify: bool = key(True, "Check the certificate of an rtsps or https camera.")
+    decode: Literal["cpu", "gpu"] = key(
+        "cpu",
+        "Who decodes an RTSP camera's video. gpu: an NVIDIA GPU's decoder through the program "
+        "ffmpeg, and the processor where that does not work; the log says which and why.",
+    )
 
 
 class SceneConfig(_Source):

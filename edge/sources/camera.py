@@ -21,7 +21,8 @@ from edge.ops.metrics import Metrics
 from edge.sources.camera_address import Address, read_address
 from edge.sources.camera_watch import Watch
 from edge.sources.capture import Capture, Manner, Tally
-from edge.sources.capture_ffmpeg import FfmpegReader
+from edge.sources.capture_ffmpeg import COPY, FfmpegReader, Passing
+from edge.sources.capture_nvdec import NVDEC, GpuDecoding, GpuReader, probe
 from edge.sources.capture_opencv import OpenCvReader, Reader
 
 _IN_HAND = 8
@@ -61,6 +62,7 @@ class Camera:
         self.live = not fast
         dropped = metrics.pictures_dropped.labels(name, "newer")
         self._tally = Tally(dropped=dropped.inc)
+        self._decoding = GpuDecoding(name, probe)
         self._watch: Watch | None = None
         self._fresh = asyncio.Event()
         self._closed = False
@@ -170,25 +172,30 @@ class Camera:
         return watch
 
     def _reader(self, address: Address) -> Reader:
-        """Choose what reads this kind of address.
+        """Choose what reads this kind of address."""
+        if address.kind == "rtsp" and self._config.decode == "gpu":
+            gpu = self._by_ffmpeg(address, NVDEC)
+            return GpuReader(self._decoding, gpu=gpu, processor=self._by_processor(address))
+        return self._by_processor(address)
 
-        Raises:
-            PartFailed: nothing here can.
-
-        """
+    def _by_processor(self, address: Address) -> Reader:
         if address.tls:
-            return FfmpegReader(
-                address,
-                verify=self._config.tls_verify,
-                open_timeout=self._config.open_timeout,
-                read_timeout=self._config.stall_after + 1,
-            )
+            return self._by_ffmpeg(address, COPY)
         return OpenCvReader(
             address.url.reveal(),
             backend=cv2.CAP_V4L2 if address.kind == "v4l2" else cv2.CAP_FFMPEG,
             network=address.network,
             open_timeout=self._config.open_timeout,
             read_timeout=self._config.stall_after + 1,
+        )
+
+    def _by_ffmpeg(self, address: Address, passing: Passing) -> FfmpegReader:
+        return FfmpegReader(
+            address,
+            verify=address.tls and self._config.tls_verify,
+            open_timeout=self._config.open_timeout,
+            read_timeout=self._config.stall_after + 1,
+            passing=passing,
         )
 
     def _manner(self, address: Address) -> Manner:

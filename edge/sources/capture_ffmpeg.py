@@ -16,20 +16,34 @@ import os
 import select
 import shutil
 import subprocess
+from dataclasses import dataclass
 
 from edge.errors import PartFailed
 from edge.frame import Pixels
 from edge.sources.camera_address import Address
 from edge.sources.capture_opencv import OpenCvReader
 
-_COMMAND = (
-    "-hide_banner", "-loglevel", "quiet",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passing:
+    """What ffmpeg passes on of a stream: options before its input, and for its output."""
+
+    before: tuple[str, ...] = ()
+    output: tuple[str, ...]
+
+
+COPY = Passing(output=("-c", "copy"))
+"""The stream as it came, not decoded."""
+
+_INPUT = (
     "-protocol_whitelist", "pipe,rtp,udp,tcp,tls,rtsp,http,https,httpproxy,crypto",
     # ffmpeg has looked at the stream when it opens the script's entry: not a second time
     "-fpsprobesize", "0", "-analyzeduration", "100000",
-    "-f", "concat", "-safe", "0", "-i", "pipe:0",
-    "-map", "0:v:0", "-c", "copy", "-flush_packets", "1", "-f", "nut", "pipe:1",
+    "-f", "concat", "-safe", "0", "-i", "pipe:0", "-map", "0:v:0",
 )  # fmt: skip
+_OUTPUT = ("-flush_packets", "1", "-f", "nut", "pipe:1")
+_KILLED = 5.0
+"""Seconds that a killed ffmpeg is waited for."""
 _INSTALL = "install it (Debian: apt-get install --no-install-recommends ffmpeg)"
 
 
@@ -40,12 +54,20 @@ class FfmpegReader:
         address: where it is.
         verify: check its certificate against the system's authorities.
         open_timeout, read_timeout: seconds without a byte after which ffmpeg gives up.
+        passing: what ffmpeg passes on.
 
     """
 
     def __init__(
-        self, address: Address, *, verify: bool, open_timeout: float, read_timeout: float
+        self,
+        address: Address,
+        *,
+        verify: bool,
+        open_timeout: float,
+        read_timeout: float,
+        passing: Passing = COPY,
     ) -> None:
+        self._passing = passing
         self._address = address
         self._verify = verify
         self._open_timeout = open_timeout
@@ -78,9 +100,12 @@ class FfmpegReader:
                 os.close(their_end)
 
     def _start(self, program: str, output: int) -> None:
+        before, after = self._passing.before, self._passing.output
+        command = [program, "-hide_banner", "-loglevel", "quiet"]
+        command += [*before, *_INPUT, *after, *_OUTPUT]
         try:
             process = subprocess.Popen(  # noqa: S603 (a fixed program and fixed arguments)
-                [program, *_COMMAND],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.DEVNULL,
@@ -123,7 +148,9 @@ class FfmpegReader:
     def close(self) -> None:
         self.interrupt()
         if self._process:
-            self._process.wait()
+            # Killed it ends at once, unless a driver holds it; this thread must end all the same.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KILLED)
         if self._inner:
             self._inner.close()
 
