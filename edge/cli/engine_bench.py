@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,15 @@ from edge.cli.engine_show import table
 from edge.cli.model import models_option
 from edge.cli.show import answer, config_option, json_option
 from edge.contracts import Engine
+from edge.control.engines import REFERENCE
 from edge.engine_status import Agreement
 from edge.errors import EdgeError, PartFailed
 from edge.web.present_engines import milliseconds
 
+Agree = Callable[[Engine, Engine], Agreement]
+
 if TYPE_CHECKING:
+    from edge.app.engine_ways import Way
     from edge.catalog.installed import Installed
     from edge.config.root import Config
     from edge.frame import Pixels
@@ -33,6 +39,7 @@ class Candidate:
     """An engine that may be on this machine."""
 
     name: str
+    #: raises PartFailed where it is not here or does not run
     open: Callable[[], Engine]
 
 
@@ -87,11 +94,12 @@ def bench(
     Milliseconds a batch, and agreement with ONNX Runtime over drawn pictures. It needs no running
     box; one that runs meanwhile makes all numbers worse.
     """
+    from edge.app.engine_ways import parity
     from edge.cli.infer_plan import Asked
 
     settings = Asked(models=models, config=config).settings()
     installed = _installed(settings, model_id or settings.detect.model)
-    found = list(measure(candidates(installed), sizes, seconds))
+    found = list(measure(candidates(settings, installed), sizes, seconds, parity))
     data = {"model": installed.id, "engines": [asdict(one) for one in found]}
     answer(data, "\n".join([f"{installed.id}, milliseconds a batch", *_table(found, sizes)]),
            as_json=as_json)  # fmt: skip
@@ -99,47 +107,53 @@ def bench(
         raise EdgeError(f"no engine runs {installed.id} here", hint="edge engine check")
 
 
-def candidates(installed: Installed) -> list[Candidate]:
-    """Return the engines that this machine may have; ONNX Runtime, the reference, first."""
+def candidates(config: Config, installed: Installed) -> list[Candidate]:
+    """Return the engines that this machine may have; ONNX Runtime, the reference, first.
+
+    One that needs a GPU is among them only where there is a GPU, or it is asked for by name.
+    """
+    from edge.app.engine_ways import ways_of
+    from edge.config.root import state_directory
     from edge.stages.engines.onnx import OnnxEngine
 
-    return [Candidate(name="onnx", open=lambda: OnnxEngine.open(installed.path))]
+    found = [Candidate(name=REFERENCE, open=lambda: OnnxEngine.open(installed.path))]
+    for way in ways_of(config, state_directory(config.box), lambda: None).values():
+        lack = way.lacks()
+        if lack is None or not way.on_gpu or config.detect.engine == way.name:
+            found.append(Candidate(name=way.name, open=partial(_opened, way, lack, installed)))
+    return found
+
+
+def _opened(way: Way, lack: tuple[str, str] | None, installed: Installed) -> Engine:
+    if lack is not None:
+        raise PartFailed(lack[0], hint=lack[1], reason="missing")
+    if not way.identity(installed):
+        raise PartFailed("it is not built yet", hint="edge engine build", reason="not_built")
+    return way.open(installed, None)
 
 
 def measure(
-    engines: Sequence[Candidate], sizes: Sequence[int], seconds: float
+    engines: Sequence[Candidate], sizes: Sequence[int], seconds: float, agree: Agree
 ) -> Iterator[Measured]:
     """Open, measure and close one engine after the other; the first is what others agree with."""
     reference: Engine | None = None
-    try:
+    with ExitStack() as held:
         for one in engines:
             try:
                 engine = one.open()
+                held.callback(engine.close)
+                took = _took(engine, sizes, seconds)
+                agreement = None if reference is None else agree(reference, engine)
             except PartFailed as error:
                 yield Measured(name=one.name, why=str(error), hint=error.hint)
                 continue
-            try:
-                yield _measured(one.name, engine, reference, sizes, seconds)
-            finally:
-                if reference is None:
-                    reference = engine
-                else:
-                    engine.close()
-    finally:
-        if reference is not None:
-            reference.close()
+            reference = reference or engine
+            yield Measured(name=one.name, milliseconds=took, agreement=agreement)
 
 
-def _measured(
-    name: str, engine: Engine, reference: Engine | None, sizes: Sequence[int], seconds: float
-) -> Measured:
+def _took(engine: Engine, sizes: Sequence[int], seconds: float) -> dict[int, float]:
     pictures = drawn(engine.info.input_size)
-    try:
-        took = {size: _milliseconds(engine, pictures, size, seconds) for size in sizes}
-        agrees = None if reference is None else _agreement(reference, engine, pictures)
-    except PartFailed as error:
-        return Measured(name=name, why=str(error), hint=error.hint)
-    return Measured(name=name, milliseconds=took, agreement=agrees)
+    return {size: _milliseconds(engine, pictures, size, seconds) for size in sizes}
 
 
 def _milliseconds(engine: Engine, pictures: Sequence[Pixels], size: int, seconds: float) -> float:
@@ -182,12 +196,6 @@ def _installed(config: Config, model: str) -> Installed:
             reason="not_installed",
         )
     return found
-
-
-def _agreement(reference: Engine, engine: Engine, pictures: Sequence[Pixels]) -> Agreement:
-    from edge.catalog.parity import agreement
-
-    return agreement(reference, engine, pictures)
 
 
 def _table(found: Sequence[Measured], sizes: Sequence[int]) -> Iterator[str]:

@@ -32,6 +32,7 @@ _BY_REASON = {
     "busy": 409,
     "unknown": 404,
     "missing": 409,
+    "refused": 409,
 }
 
 
