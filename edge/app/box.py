@@ -34,8 +34,9 @@ from edge.app.bus import Bus
 from edge.app.commands import BoxCommands
 from edge.app.config import LIVE, BoxConfigured, needs_restart
 from edge.app.energy import BoxEnergy
+from edge.app.engines import BoxEngines
 from edge.app.jobs import jobs_of
-from edge.app.parts import build_store, choose_engine, is_live
+from edge.app.parts import build_store, is_live
 from edge.app.sources import build_source
 from edge.app.spool import spool_in
 from edge.app.status import BoxView, Notices
@@ -61,7 +62,6 @@ from edge.privacy.gate import PrivacyGate
 from edge.privacy.naming import Naming
 from edge.sinks.forward import Forwarder
 from edge.sinks.outbox import Outbox
-from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
 from edge.stages.walk import Redact
 from edge.web.local import LocalServer
@@ -102,8 +102,8 @@ class Box:
         self.outbox.room.yields = lambda name: is_live(self.sources.configs.get(name))
         self.store = build_store(config)
         self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)
-        self.engine_choice = choose_engine(config)
-        self.holder = EngineHolder(self.engine_choice.open, metrics)
+        self.engines = BoxEngines(self)
+        self.engine_choice, self.holder = self.engines.choice, self.engines.holder
         self.pool = PicturePool(config.detect.workers or os.cpu_count() or 1, config.detect.timeout)
         self.kept = Kept(metrics, self.outbox)
         self.bus = Bus(self)
@@ -138,6 +138,7 @@ class Box:
 
         Raises:
             Fatal: configuration or state with which no box can work.
+            GpuLost: it stopped because only a new process can use the GPU again.
 
         """
         await self.outbox.open()
@@ -150,6 +151,7 @@ class Box:
             raise cause_of(group) from group
         finally:
             self.pool.close()
+            await self.engines.close()
             await self.commands.close()
             if self.local is not None:
                 await self.local.stop()
@@ -159,6 +161,8 @@ class Box:
             await self.buckets.close()
             await self.forwarder.close()
             await self.outbox.close()
+        if self.engines.lost is not None:
+            raise self.engines.lost
 
     def stop(self) -> None:
         """Begin to stop; ``run`` returns when everything is closed."""
@@ -209,7 +213,8 @@ class Box:
         start("config", self.desired.run())
         await self.commands.open()
         await self.boots.open()
-        start("engine", self.supervisor.keep("engine", self.holder.run))
+        await self.engines.open()
+        start("engine", self.supervisor.keep("engine", self.engines.keep))
         path = self._build_path()
         await self.bus.open(self.redact)
         if self.upstream is not None:
@@ -234,7 +239,8 @@ class Box:
         self.web, self.local = web, LocalServer(self.commands.socket(), self.view)
         await self.local.start()
         start("uploads", self._pump_uploads())
-        start("model", self.engine_choice.keep_looking(self.holder.reopen))
+        start("model", self.engine_choice.keep_looking(self.engines.better))
+        start("engines", self.supervisor.keep("engines", self.engines.run))
         start("tick", self._tick())
         start("energy", self.supervisor.keep("energy", self.energy.run))
         self._begin(start)
@@ -368,7 +374,7 @@ def run_box(config: Config, path: Path | None, beginning: Beginning | None = Non
         beginning: how ``config`` came to count.
 
     Raises:
-        Fatal: it cannot work as configured.
+        Fatal: it cannot work as configured. GpuLost: only a new process can use the GPU again.
 
     """
 

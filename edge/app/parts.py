@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edge.config.root import Config, state_directory
 from edge.config.sources import CameraConfig, FolderConfig, SceneConfig, SourceConfig
 from edge.config.store import FolderStoreConfig
-from edge.contracts import Store
+from edge.contracts import Engine, Store
 from edge.control.engines import EngineChoice
 from edge.sinks.folder import FolderStore
+
+if TYPE_CHECKING:
+    from edge.catalog.installed import Catalog
 
 
 def build_store(config: Config) -> Store:
@@ -69,18 +74,33 @@ def with_model(config: Config, model: str) -> Config:
     return config.model_copy(update={"detect": detect})
 
 
-def choose_engine(config: Config) -> EngineChoice:
-    """Introduce the models on this box to the engines that can run them."""
+def catalog_of(config: Config) -> Catalog:
+    """Return the models of this box."""
     from edge.catalog.installed import Catalog  # noqa: PLC0415
+
+    return Catalog(models_directory(config), max_bytes=config.models.max_bytes)
+
+
+def choose_engine(
+    config: Config, check: Callable[[Engine, Any], object] = lambda _, __: None
+) -> EngineChoice:
+    """Introduce the models on this box to the engines that can run them.
+
+    Args:
+        config: of the box.
+        check: what a trained engine is shown before it is handed out.
+
+    """
     from edge.stages.engines.builtin import BuiltinEngine  # noqa: PLC0415
     from edge.stages.engines.onnx import OnnxEngine  # noqa: PLC0415
 
     return EngineChoice(
         config.detect,
         config.models,
-        models=Catalog(models_directory(config), max_bytes=config.models.max_bytes),
+        models=catalog_of(config),
         onnx=lambda path, threshold: OnnxEngine.open(path, threshold=threshold),
         builtin=BuiltinEngine,
+        check=check,
     )
 
 

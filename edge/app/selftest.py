@@ -7,7 +7,7 @@ people, ``models/*.toml`` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import numpy as np
@@ -47,7 +47,7 @@ def selftest(engine: Engine, policy: Policy) -> SelfTested:
 
     """
     people = covered = withheld = 0
-    for pixels, boxes in _pictures():
+    for pixels, boxes in drawn(_FRAMES):
         people += len(boxes)
         now = datetime.now(UTC)
         frame = Frame(pixels=pixels, taken_at=now, source="", subject="selftest", live=False)
@@ -73,9 +73,10 @@ def selftest(engine: Engine, policy: Policy) -> SelfTested:
     )
 
 
-def _pictures() -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+def drawn(frames: Iterable[int]) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+    """Draw frames of the scene, 1280 x 720, each with a box for every person who has to be seen."""
     drawing = SceneDrawing(_SEED, *_SIZE, _PEOPLE)
-    for index in _FRAMES:
+    for index in frames:
         pixels, boxes, shares = drawing.draw(index, 1.0)
         tall = boxes[:, 3] - boxes[:, 1] >= _TALL
         yield pixels, boxes[tall & (shares >= _IN_SIGHT)].astype(np.int64)

@@ -19,7 +19,7 @@ import click
 from edge import __version__
 from edge.cli import show
 from edge.config.load_faults import ConfigError
-from edge.errors import EdgeError, Fatal, PartFailed, Rejected, TryLater, Withheld
+from edge.errors import EdgeError, Fatal, GpuLost, PartFailed, Rejected, TryLater, Withheld
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("edge.cli.run:run", "Run the appliance."),
@@ -48,6 +48,7 @@ EXIT_CODES: tuple[tuple[type[EdgeError], int], ...] = (
     (ConfigError, 3),
     (Withheld, 5),
     (Rejected, 1),
+    (GpuLost, 75),
     (PartFailed, 4),
     (TryLater, 75),
     (Fatal, 78),

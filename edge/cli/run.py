@@ -9,8 +9,9 @@ import click
 from edge.cli.show import config_option
 
 AGAIN = 75
-"""Exit code where a configuration on probation could not run: the next start has the one before."""
-_NOT_ITS_FAULT = ("in_use",)
+"""Exit code where a configuration on probation could not run: the next start has the one before.
+A GPU that is lost to the process ends it with the same one: the next start has a new process."""
+_NOT_ITS_FAULT = ("in_use", "gpu_lost")
 
 
 @click.command()

@@ -17,6 +17,8 @@ from tests.stages.parts import FixedEngine
 @dataclass
 class Model:
     path: Path
+    id: str = "m"
+    digest: str = "0" * 64
 
 
 class Shelf:

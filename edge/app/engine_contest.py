@@ -1,0 +1,194 @@
+"""The contest of engines: which could look on this box, how each did, and which is the best.
+
+Each engine beside ONNX Runtime is tried once with a model: canary, parity, pace. What came of it
+is remembered, so that the next start opens the best one at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge.app.engine_ways import Way, machine
+from edge.app.gpu_faults import GpuFaults
+from edge.catalog.installed import Installed
+from edge.contracts import Engine
+from edge.control.engine_memory import Memory
+from edge.control.engine_trials import Trial, read, trial, trial_key, written
+from edge.control.engines import REFERENCE, EngineChoice
+from edge.engine_status import Agreement, EngineOption
+from edge.errors import GpuLost, PartFailed, Rejected
+
+log = logging.getLogger(__name__)
+
+_FAULTY = "the GPU failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    """Why an engine does not serve in this run."""
+
+    why: str
+    hint: str = ""
+
+
+class Contest:
+    """Tries engines, and says which is best.
+
+    Args:
+        choice: opens them.
+        ways: the engines beside ONNX Runtime.
+        memory: keeps what came of trials.
+        faults: of the GPU.
+        agree: compares the reference with an engine. Blocks.
+
+    """
+
+    def __init__(
+        self,
+        choice: EngineChoice,
+        ways: Mapping[str, Way],
+        memory: Memory,
+        faults: GpuFaults,
+        agree: Callable[[Engine, Engine], Agreement],
+    ) -> None:
+        self._choice = choice
+        self.ways = ways
+        self._memory = memory
+        self._faults = faults
+        self._agree = agree
+        #: engines that do not serve in this run
+        self.refused: dict[str, _Refusal] = {}
+        self.options: dict[str, EngineOption] = {}
+        #: milliseconds that ONNX Runtime takes, as measured beside another engine
+        self.pace: float | None = None
+
+    async def consider(self, installed: Installed) -> None:
+        """Try every engine that was not tried yet with a model. Raises GpuLost, PartFailed."""
+        for way in self.ways.values():
+            self.options[way.name] = await self._considered(way, installed)
+
+    def best(self, installed: Installed) -> str:
+        """Return the engine that was found best for a model. Blocks."""
+        wanted = self._choice.wanted
+        found = [
+            (one.milliseconds / one.reference, way.name)
+            for way in self._candidates(wanted)
+            if (one := self._tried(way, installed)) is not None
+            and (one.worth_it or (wanted == way.name and one.agreement.passed))
+        ]
+        return min(found)[1] if found else REFERENCE
+
+    def _candidates(self, wanted: str) -> Sequence[Way]:
+        if wanted == "auto":
+            return list(self.ways.values())
+        return [way for way in self.ways.values() if way.name == wanted]
+
+    def _tried(self, way: Way, installed: Installed) -> Trial | None:
+        if self.why_not(way) is not None:
+            return None
+        identity = way.identity(installed)
+        return read(
+            self._memory.get(self._trial_key(way, installed, identity)) if identity else None
+        )
+
+    def why_not(self, way: Way) -> EngineOption | None:
+        """Say why an engine cannot look at all now; None: it can. Blocks."""
+        lack = way.lacks()
+        if lack is not None:
+            return EngineOption(name=way.name, state="missing", why=lack[0], hint=lack[1])
+        if way.on_gpu and self._faults.too_many:
+            why = f"{_FAULTY} {self._faults.recent()} times within an hour"
+            self.refused[way.name] = _Refusal(why=why, hint="see the log; it is tried again later")
+        elif (gone := self.refused.get(way.name)) and gone.why.startswith(_FAULTY):
+            del self.refused[way.name]
+        refused = self.refused.get(way.name)
+        if refused is not None:
+            return EngineOption(name=way.name, state="refused", why=refused.why, hint=refused.hint)
+        return None
+
+    def _trial_key(self, way: Way, installed: Installed, identity: str) -> str:
+        return trial_key(installed.digest, self._choice.threshold, way.name, identity, machine())
+
+    def outdated(self, name: str, installed: Installed) -> bool:
+        """Whether what serves is an older build of the engine that ought to. Blocks."""
+        way = self.ways.get(name)
+        return way is not None and way.opened not in {"", way.identity(installed)}
+
+    async def _considered(self, way: Way, installed: Installed) -> EngineOption:
+        """Return how an engine is, after it was tried if it could be."""
+        option = await asyncio.to_thread(self.why_not, way)
+        if option is not None:
+            return option
+        if way not in self._candidates(self._choice.wanted):
+            why = f"engine = {self._choice.wanted} asks for another one"
+            return EngineOption(name=way.name, state="ready", why=why)
+        identity = await asyncio.to_thread(way.identity, installed)
+        if not identity:
+            return await self._to_build(way, installed)
+        one = await asyncio.to_thread(self._tried, way, installed)
+        if one is None:
+            try:
+                one = await asyncio.to_thread(self._try, way, installed)
+            except PartFailed as error:
+                return await self._failed(way, identity, error)
+            key = self._trial_key(way, installed, identity)
+            await asyncio.to_thread(self._memory.keep, key, written(one))
+        self.pace = one.reference
+        if not one.agreement.passed:
+            await asyncio.to_thread(way.refuse, identity, one.agreement.text)
+        return _option_of(way.name, one)
+
+    async def _failed(self, way: Way, identity: str, error: PartFailed) -> EngineOption:
+        if isinstance(error, GpuLost):
+            raise error
+        self.could_not(way.name, error)
+        if error.reason == "canary":
+            await asyncio.to_thread(way.refuse, identity, str(error))
+        return EngineOption(name=way.name, state="refused", why=str(error), hint=error.hint)
+
+    async def _to_build(self, way: Way, installed: Installed) -> EngineOption:
+        try:
+            begun = await way.build(installed, force=False)
+        except (Rejected, PartFailed) as error:
+            return EngineOption(name=way.name, state="to_build", why=str(error), hint=error.hint)
+        if begun.state == "running":
+            return EngineOption(name=way.name, state="building", why="it is being built")
+        why = begun.reason or "it has to be built first"
+        return EngineOption(name=way.name, state="to_build", why=why, hint=begun.hint)
+
+    def _try(self, way: Way, installed: Installed) -> Trial:
+        """Try an engine beside ONNX Runtime. Blocks for seconds."""
+        log.info("engine %s is tried beside ONNX Runtime", way.name)
+        with (
+            contextlib.closing(self._choice.reference(installed)) as reference,
+            contextlib.closing(self._choice.other(way.name, installed)) as engine,
+        ):
+            return trial(engine, reference, self._agree)
+
+    def could_not(self, name: str, error: PartFailed) -> None:
+        self.refused[name] = _Refusal(why=str(error), hint=error.hint)
+
+    def again(self) -> bool:
+        """Whether the GPU may be tried again after its faults."""
+        gone = self.refused.get("tensorrt")
+        return gone is not None and gone.why.startswith(_FAULTY) and not self._faults.too_many
+
+
+def _option_of(name: str, one: Trial) -> EngineOption:
+    if not one.agreement.passed:
+        why = f"it does not agree with ONNX Runtime: {one.agreement.text}"
+    else:
+        why = f"{one.milliseconds:.1f} ms a picture, ONNX Runtime {one.reference:.1f} ms"
+        if not one.worth_it:
+            why += ": not enough faster to take over"
+    return EngineOption(
+        name=name,
+        state="ready" if one.agreement.passed else "refused",
+        why=why,
+        milliseconds=one.milliseconds,
+        agreement=one.agreement,
+    )

@@ -1,0 +1,292 @@
+"""The engines beside ONNX Runtime that can run a trained model, each behind the same few calls.
+
+What a box does not have is not imported: whether OpenVINO is installed is read from its metadata,
+and a GPU is asked for through the driver alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+from edge.app.plan_order import facts_of, order_of
+from edge.app.selftest import drawn
+from edge.catalog.installed import Installed
+from edge.catalog.plans import Plans
+from edge.config.root import Config
+from edge.contracts import Engine
+from edge.control.builds import Builds, Order
+from edge.detections import EngineInfo
+from edge.engine_status import Agreement, Build, GpuFacts, Plan
+from edge.errors import PartFailed
+
+log = logging.getLogger(__name__)
+
+FLOOR = 0.01
+"""Scores below are nothing, in every form of a graph."""
+
+
+class Way(Protocol):
+    """Another engine. What blocks says so."""
+
+    name: str
+    #: it needs the GPU
+    on_gpu: bool
+    #: identity of what was opened newest; empty: nothing was
+    opened: str
+
+    def lacks(self) -> tuple[str, str] | None:
+        """Say what this box lacks for it, and what to do about that. Blocks at the first call."""
+        ...
+
+    def identity(self, model: Installed) -> str:
+        """Return what a trial of it depends on; empty: it has to be built first. Blocks."""
+        ...
+
+    def open(self, model: Installed, threshold: float | None) -> Engine:
+        """Open it with an installed model. Blocks. Raises PartFailed."""
+        ...
+
+    async def build(self, model: Installed, *, force: bool, asked: bool = False) -> Build:
+        """Begin to build it where it has to be. Raises Rejected, PartFailed."""
+        ...
+
+    def refuse(self, identity: str, why: str) -> None:
+        """Never use this build again. Blocks."""
+        ...
+
+    def serves(self, yes: bool) -> None:  # noqa: FBT001 (a state)
+        """Write down whether what was opened newest serves now. Blocks."""
+        ...
+
+    async def close(self) -> None:
+        """End what is under way."""
+        ...
+
+
+class OpenVino:
+    """OpenVINO on the processor."""
+
+    name = "openvino"
+    on_gpu = False
+    opened = ""
+
+    def lacks(self) -> tuple[str, str] | None:
+        """Say what this box lacks for it."""
+        if _version("openvino"):
+            return None
+        return "OpenVINO is not installed", "pip install 'edge[openvino]'"
+
+    def identity(self, model: Installed) -> str:  # noqa: ARG002 (the contract's)
+        """Return its version."""
+        return f"openvino {_version('openvino')}"
+
+    def open(self, model: Installed, threshold: float | None) -> Engine:
+        """Open it. Raises PartFailed."""
+        from edge.stages.engines.openvino import OpenVinoEngine  # noqa: PLC0415
+
+        return OpenVinoEngine.open(model.path, threshold=threshold)
+
+    async def build(self, model: Installed, *, force: bool, asked: bool = False) -> Build:  # noqa: ARG002
+        """Nothing has to be built."""
+        return Build()
+
+    def refuse(self, identity: str, why: str) -> None:
+        """The trial is remembered; there is nothing else to mark."""
+
+    def serves(self, yes: bool) -> None:  # noqa: FBT001 (a state)
+        """Nothing has to be kept."""
+
+    async def close(self) -> None:
+        """Nothing is under way."""
+
+
+class TensorRT:
+    """TensorRT on the GPU: plans are built in a child process and kept.
+
+    Args:
+        config: of the box.
+        state: its state directory.
+        changed: told on the loop that a build has ended.
+
+    """
+
+    name = "tensorrt"
+    on_gpu = True
+
+    def __init__(self, config: Config, state: Path, changed: Callable[[], None]) -> None:
+        self._config = config
+        self._trt = config.tensorrt
+        self._changed = changed
+        self.plans = Plans(state / "engines" / "plans", self._trt.keep)
+        self.builds = Builds(self._trt, self.plans, changed=self._told)
+        self.opened = ""
+        #: what was found of the GPU; as good as empty before the first look
+        self.facts = GpuFacts(lacks="it was not looked for yet")
+        self._probed = False
+        self._shown: Sequence[Plan] = ()
+        #: digest of a canonical graph: its engine form, and what a plan of it depends on
+        self._forms: dict[str, tuple[bytes, str]] = {}
+        self._state = "idle"
+        #: a key that is to be used instead of the newest; empty: that
+        self.pinned = ""
+
+    def lacks(self) -> tuple[str, str] | None:
+        """Say what is missing first. Blocks at the first call."""
+        if not self._probed:
+            from edge.stages.engines.tensorrt_probe import probe  # noqa: PLC0415
+
+            self.facts = probe(self._trt.library_path, self._trt.device)
+            self._probed = True
+            self._list()
+        if self.facts.lacks or not self.facts.usable:
+            return self.facts.lacks or "there is no GPU", self.facts.hint
+        return None
+
+    def identity(self, model: Installed) -> str:
+        """Return the plan's key; empty: there is none yet."""
+        if self.pinned and self._there(self.pinned):
+            return self.pinned
+        key = self._order(model).key
+        return key if self._there(key) else ""
+
+    def _there(self, key: str) -> bool:
+        plan = self.plans.find(key)
+        return plan is not None and plan.state != "refused"
+
+    def open(self, model: Installed, threshold: float | None) -> Engine:
+        """Open the plan. Raises PartFailed: there is none, or it does not run."""
+        from edge.stages.engines.tensorrt import TensorRTEngine  # noqa: PLC0415
+
+        detect, key = self._config.detect, self.identity(model)
+        engine = TensorRTEngine.open(
+            self.plans.read(key),
+            self._info(model, threshold),
+            config=self._trt,
+            detect=detect,
+            nms_iou=model.manifest.nms_iou,
+        )
+        self.opened = key
+        return engine
+
+    def _info(self, model: Installed, threshold: float | None) -> EngineInfo:
+        manifest, (_, digest) = model.manifest, self._form(model)
+        own = manifest.threshold if threshold is None else threshold
+        return EngineInfo(
+            name=self.name,
+            model=model.id,
+            digest=digest,
+            input_size=manifest.input.size,
+            resize=manifest.input.resize,
+            pad=manifest.input.pad,
+            threshold=max(FLOOR, own),
+            labels=tuple(manifest.labels),
+        )
+
+    def serves(self, yes: bool) -> None:  # noqa: FBT001 (a state)
+        """Write down whether what was opened newest serves now. Blocks."""
+        self.plans.serve(self.opened if yes else "")
+        self._list()
+
+    async def build(self, model: Installed, *, force: bool, asked: bool = False) -> Build:
+        """Begin to build; not by itself where the configuration says so, or where it failed."""
+        now = self.builds.now
+        if not asked and (not self._trt.build or now.state in {"failed", "cancelled"}):
+            return now
+        order = await asyncio.to_thread(self._order, model)
+        return await self.builds.begin(order, force=force)
+
+    async def cancel(self) -> bool:
+        """Stop the builder; False if nothing is built now."""
+        return await self.builds.cancel()
+
+    def refuse(self, identity: str, why: str) -> None:
+        """Never use this plan again. Blocks."""
+        self.plans.refuse(identity, why)
+        self._list()
+
+    async def close(self) -> None:
+        """Stop the builder."""
+        await self.builds.close()
+
+    def build_status(self) -> Build:
+        """Return how building stands."""
+        return self.builds.now
+
+    def plans_shown(self) -> Sequence[Plan]:
+        """Return the plans as they were at the newest change."""
+        return self._shown
+
+    def _told(self, build: Build) -> None:
+        before, self._state = self._state, build.state
+        if before == "running" and build.state != "running":
+            self._changed()
+
+    def _list(self) -> None:
+        try:
+            self._shown = self.plans.ls()
+        except PartFailed as error:
+            log.warning("%s. %s", error, error.hint)
+            self._shown = ()
+
+    def _order(self, model: Installed) -> Order:
+        """Say what has to be built for a model. Blocks at its first call for a model."""
+        form, _ = self._form(model)
+        facts = facts_of(model.id, form, self.facts, self._trt, most=self._config.detect.max_batch)
+        return order_of(facts, form, self._trt, self.plans)
+
+    def _form(self, model: Installed) -> tuple[bytes, str]:
+        """Return a model's engine form and its digest. Blocks for a second at the first call."""
+        known = self._forms.get(model.digest)
+        if known is None:
+            from edge.catalog.engine_form import engine_form_of  # noqa: PLC0415 (onnx)
+
+            form = engine_form_of(model)
+            known = form, hashlib.sha256(form).hexdigest()
+            self._forms = {model.digest: known}
+        return known
+
+
+class Parity:
+    """Compares an engine with its reference over drawn scenes."""
+
+    def agreement(self, reference: Engine, engine: Engine) -> Agreement:
+        """Return how far they agree. Blocks for seconds. Raises PartFailed: one of them broke."""
+        from edge.catalog.parity import agreement  # noqa: PLC0415
+
+        return agreement(reference, engine, [pixels for pixels, _ in drawn(range(0, 40, 2))])
+
+
+def ways_of(config: Config, state: Path, changed: Callable[[], None]) -> Mapping[str, Way]:
+    """Return the engines that could be had beside ONNX Runtime."""
+    ways: list[Way] = [TensorRT(config, state, changed), OpenVino()]
+    return {way.name: way for way in ways}
+
+
+def machine() -> str:
+    """Return what the pace of an engine on a processor depends on."""
+    return f"{platform.machine()} {_processor()} {os.cpu_count()} onnx {_version('onnxruntime')}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), ""
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
