@@ -24,7 +24,7 @@ from edge.config.privacy import Policy, PrivacyConfig, SourcePrivacy
 from edge.detections import Detections, Sighting
 from edge.frame import Frame, Pixels
 from edge.ops.process import settle_process
-from edge.stages.detect import _prepare
+from edge.stages.detect import prepare
 from edge.stages.engines.onnx import OnnxEngine
 from edge.stages.redact import redact
 from tests.places import ROOT
@@ -68,7 +68,7 @@ def measure(processes: int, clip: Path, model: Path, folder: Path) -> Bound:
 
 def look(pixels: Pixels, engine: OnnxEngine) -> Detections:
     """Run the graph, and bring its boxes back to the picture: what no loop can do without."""
-    picture, used = _prepare(pixels, engine.info)
+    picture, used = prepare(pixels, engine.info)
     named = {"image": picture[np.newaxis]}
     boxes, scores, labels = engine._session.run(["boxes", "scores", "labels"], named)
     people = scores[0] >= engine.info.threshold
