@@ -26,11 +26,16 @@ from edge.control.builds import Builds, Order
 from edge.detections import EngineInfo
 from edge.engine_status import Agreement, Build, GpuFacts, Plan
 from edge.errors import PartFailed
+from edge.stages.detect import prepare
 
 log = logging.getLogger(__name__)
 
 FLOOR = 0.01
 """Scores below are nothing, in every form of a graph."""
+
+
+PARITY_FRAMES = range(0, 40, 2)
+"""Frames of the drawn scene over which engines are compared: 100 people and more."""
 
 
 class Way(Protocol):
@@ -254,14 +259,17 @@ class TensorRT:
         return known
 
 
-class Parity:
-    """Compares an engine with its reference over drawn scenes."""
+def parity(reference: Engine, engine: Engine) -> Agreement:
+    """Compare an engine with its reference over drawn scenes. Blocks for seconds.
 
-    def agreement(self, reference: Engine, engine: Engine) -> Agreement:
-        """Return how far they agree. Blocks for seconds. Raises PartFailed: one of them broke."""
-        from edge.catalog.parity import agreement  # noqa: PLC0415
+    Raises:
+        PartFailed: one of them broke.
 
-        return agreement(reference, engine, [pixels for pixels, _ in drawn(range(0, 40, 2))])
+    """
+    from edge.catalog.parity import agreement  # noqa: PLC0415
+
+    pictures = [prepare(pixels, reference.info)[0] for pixels, _ in drawn(PARITY_FRAMES)]
+    return agreement(reference, engine, pictures)
 
 
 def ways_of(config: Config, state: Path, changed: Callable[[], None]) -> Mapping[str, Way]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge.app.canary import Canary, Shown, memory_in
 from edge.app.engine_contest import Contest
-from edge.app.engine_ways import Parity, TensorRT, Way, ways_of
+from edge.app.engine_ways import TensorRT, Way, parity, ways_of
 from edge.app.gpu_faults import GpuFaults
 from edge.app.parts import catalog_of, choose_engine
 from edge.catalog.installed import Installed
@@ -55,9 +55,7 @@ class BoxEngines:
         self.holder = EngineHolder(self.choice.open, box.metrics)
         self.faults = GpuFaults(config.tensorrt.max_faults)
         self.ways: Mapping[str, Way] = ways_of(config, state, self._wake_up)
-        self.contest = Contest(
-            self.choice, self.ways, self._memory, self.faults, Parity().agreement
-        )
+        self.contest = Contest(self.choice, self.ways, self._memory, self.faults, parity)
         for way in self.ways.values():
             self.choice.ways[way.name] = way.open
         self.choice.best = self.contest.best
