@@ -196,11 +196,14 @@ class Plans:
         """Throw away the oldest plans beyond ``keep``, and what a killed builder left."""
         plans = self.ls()
         held = [plan for plan in plans if plan.state == "kept"]
-        room = max(0, self.keep - sum(plan.state in {"serving", "last_good"} for plan in plans))
+        # one that was just built is kept until it has had its chance to serve
+        room = max(1, self.keep - sum(plan.state in {"serving", "last_good"} for plan in plans))
         refused = [plan for plan in plans if plan.state == "refused"]
         gone = [*held[room:], *refused[_REFUSED_KEPT:]]
-        for plan in gone:
-            self.drop(plan.key)
+        known = {plan.key for plan in plans}
+        unread = (path.stem for path in self.path.glob("*.json") if KEY.fullmatch(path.stem))
+        for key in (*(plan.key for plan in gone), *(key for key in unread if key not in known)):
+            self.drop(key)
         orphans = (
             path for path in self.path.glob("*.plan") if not path.with_suffix(".json").exists()
         )
