@@ -13,7 +13,7 @@ from edge.catalog.canonical import FLOOR, canonical
 from edge.catalog.clean import shape_of
 from edge.catalog.manifest import CANONICAL_VERSION
 from edge.errors import PartFailed
-from edge.stages.engines import onnx as engine
+from edge.stages.engines import canonical_form as engine
 from edge.stages.engines.onnx import OnnxEngine
 from tests.catalog import tiny
 from tests.catalog.tiny import Person

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,16 @@ from edge.errors import PartFailed
 from edge.stages.batcher import Batcher
 from edge.stages.engines.builtin import BuiltinEngine
 from edge.stages.engines.onnx import OnnxEngine
+from edge.stages.engines.openvino import OpenVinoEngine
 from tests.catalog import tiny
 
 
 def _onnx(folder: Path) -> Engine:
     return OnnxEngine.open(tiny.write(folder / "model.onnx"))
+
+
+def _openvino(folder: Path) -> Engine:
+    return OpenVinoEngine.open(tiny.write(folder / "model.onnx"))
 
 
 def _batched(folder: Path) -> Engine:
@@ -32,6 +38,7 @@ def _builtin(_: Path) -> Engine:
 
 ENGINES: dict[str, Callable[[Path], Engine]] = {
     "onnx": _onnx,
+    "openvino": _openvino,
     "batched": _batched,
     "builtin": _builtin,
 }
@@ -99,3 +106,53 @@ def test_several_threads_may_ask_at_once(engine: Engine) -> None:
 
     with ThreadPoolExecutor(4, thread_name_prefix="ask") as pool:
         assert list(pool.map(ask, range(24))) == [1] * 24
+
+
+def test_pictures_of_another_type_are_refused_not_answered(engine: Engine) -> None:
+    batch: Any = noise(engine, 1).astype(np.float32)
+    with pytest.raises(PartFailed, match="got"):
+        engine.infer(batch, ["gate"])
+
+
+def test_as_many_names_as_pictures_or_none_is_answered(engine: Engine) -> None:
+    with pytest.raises(PartFailed, match="got"):
+        engine.infer(noise(engine, 2), ["gate"])
+
+
+def test_each_picture_is_judged_by_itself(engine: Engine) -> None:
+    """What stands beside a picture in a batch changes nothing of its answer."""
+    if engine.info.safe_mode:
+        return  # it judges by what came before
+    width, height = engine.info.input_size
+    shades = np.arange(0, 256, 32, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    batch = np.broadcast_to(shades, (len(shades), height, width, 3)).copy()
+    together = engine.infer(batch, [None] * len(batch))
+    alone = [engine.infer(row[np.newaxis], [None])[0] for row in batch]
+    assert {len(one) for one in alone} == {0, 1}
+    for one, other in zip(together, alone, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+        assert one.boxes == pytest.approx(other.boxes, abs=1e-3)
+
+
+def test_answers_do_not_change_afterwards(engine: Engine) -> None:
+    (first,) = engine.infer(noise(engine, 1), ["gate"])
+    before = first.scores.copy(), first.boxes.copy()
+    for seed in range(3):
+        engine.infer(noise(engine, 1, seed), ["gate"])
+    assert (first.scores == before[0]).all()
+    assert (first.boxes == before[1]).all()
+
+
+def test_pictures_that_lie_apart_in_memory_are_answered(engine: Engine) -> None:
+    width, height = engine.info.input_size
+    wide = np.zeros((4, height, width * 2, 3), np.uint8)
+    assert len(engine.infer(wide[::2, :, ::2], ["gate", "yard"])) == 2
+
+
+def test_closed_it_fails_and_does_not_answer(engine: Engine) -> None:
+    engine.infer(noise(engine, 1), ["gate"])
+    engine.close()
+    if engine.info.safe_mode:
+        return  # it holds nothing that could be gone
+    with pytest.raises(PartFailed, match="closed"):
+        engine.infer(noise(engine, 1), ["gate"])

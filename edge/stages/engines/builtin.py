@@ -91,9 +91,9 @@ class BuiltinEngine:
             PartFailed: a batch of another size than ``info.input_size``.
 
         """
-        if batch.shape[1:] != (_HEIGHT, _WIDTH, 3) or batch.dtype != np.uint8:
+        if batch.shape != (len(sources), _HEIGHT, _WIDTH, 3) or batch.dtype != np.uint8:
             raise PartFailed(
-                f"safe mode takes (n, {_HEIGHT}, {_WIDTH}, 3) uint8: "
+                f"safe mode takes ({len(sources)}, {_HEIGHT}, {_WIDTH}, 3) uint8: "
                 f"got {batch.shape} {batch.dtype}"
             )
         now = self._clock()

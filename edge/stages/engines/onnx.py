@@ -8,10 +8,9 @@ says everything about itself in its ``edge.*`` properties, so the engine knows n
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,12 +19,7 @@ from numpy.typing import NDArray
 
 from edge.detections import Detections, EngineInfo
 from edge.errors import PartFailed
-
-CANONICAL_VERSION = "1"
-"""Form of the graphs that this engine runs; see ``edge/catalog/canonical.py``."""
-
-_FLOOR = 0.01
-"""The graph calls scores below nothing."""
+from edge.stages.engines.canonical_form import answers, broken, info_of
 
 SHARED_BYTES = 16 * 2**20
 """A model whose file is larger has one session, which all workers share."""
@@ -77,10 +71,10 @@ class OnnxEngine:
             session = made()
             facts = dict(session.get_modelmeta().custom_metadata_map)
         except OSError as error:
-            raise _broken(path, f"cannot be read: {error.strerror}") from error
+            raise broken(path, f"cannot be read: {error.strerror}") from error
         except failures as error:
-            raise _broken(path, f"cannot be loaded: {first_line(error)}") from error
-        info = _info(path, facts, hashlib.sha256(body).hexdigest(), threshold)
+            raise broken(path, f"cannot be loaded: {first_line(error)}") from error
+        info = info_of(path, facts, hashlib.sha256(body).hexdigest(), threshold, "onnx")
         engine = cls(session, info, failures, made if len(body) <= SHARED_BYTES else None)
         width, height = info.input_size
         engine._run_on(session, np.zeros((1, height, width, 3), np.uint8))
@@ -138,48 +132,7 @@ class OnnxEngine:
                 hint=f"edge model check {self.info.model}",
                 reason="engine_failed",
             ) from error
-        try:
-            return self._read(len(batch), boxes, scores, labels)
-        except ValueError as error:
-            raise PartFailed(
-                f"{self.info.model} gave a senseless answer: {error}",
-                hint=f"edge model check {self.info.model}",
-                reason="engine_nonsense",
-            ) from error
-
-    def _read(
-        self,
-        n: int,
-        boxes: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        labels: NDArray[np.int32],
-    ) -> list[Detections]:
-        """Turn the graph's outputs into detections.
-
-        Raises:
-            ValueError: wrong shapes or dtypes, or a value that is not finite, wherever it is: a
-                comparison with NaN is false, and would read as "nobody".
-
-        """
-        k = scores.shape[1] if scores.ndim == 2 else -1
-        shapes = (boxes.shape, scores.shape, labels.shape)
-        if shapes != ((n, k, 4), (n, k), (n, k)):
-            raise ValueError(f"expected boxes (n, k, 4), scores and labels (n, k): got {shapes}")
-        if not np.isfinite(scores).all():
-            raise ValueError("scores must be finite: got NaN or infinity")
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.info.labels):
-            raise ValueError(f"labels lie between 0 and {len(self.info.labels) - 1}")
-        found = []
-        for row in range(n):
-            people = scores[row] >= self.info.threshold
-            found.append(
-                Detections(
-                    boxes=boxes[row][people],
-                    scores=scores[row][people],
-                    labels=labels[row][people],
-                )
-            )
-        return found
+        return answers(self.info, len(batch), boxes, scores, labels)
 
 
 def runtime() -> Any:
@@ -214,39 +167,6 @@ def failures_of(ort: Any) -> Failures:
         RuntimeError,
         ValueError,
         MemoryError,
-    )
-
-
-def _info(path: Path, facts: Mapping[str, str], digest: str, threshold: float | None) -> EngineInfo:
-    version = facts.get("edge.canonical")
-    if version != CANONICAL_VERSION:
-        found = "not imported by Edge" if version is None else f"of form {version}"
-        raise PartFailed(
-            f"{path.name} is {found}, expected a canonical graph of form {CANONICAL_VERSION}",
-            hint="edge model import FILE",
-            reason="not_canonical",
-        )
-    try:
-        own = float(facts["edge.threshold"])
-        return EngineInfo(
-            name="onnx",
-            model=facts["edge.id"],
-            digest=digest,
-            input_size=(int(facts["edge.width"]), int(facts["edge.height"])),
-            resize=facts["edge.resize"],
-            pad=int(facts["edge.pad"]),
-            threshold=max(_FLOOR, own if threshold is None else threshold),
-            labels=tuple(json.loads(facts["edge.labels"])),
-        )
-    except (KeyError, ValueError) as error:
-        raise _broken(path, f"describes itself wrongly: {error}") from error
-
-
-def _broken(path: Path, what: str) -> PartFailed:
-    return PartFailed(
-        f"the model file {path.name} in {path.parent.name} {what}",
-        hint="install it again: edge model pull, or edge model import FILE",
-        reason="bad_model",
     )
 
 
