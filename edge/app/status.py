@@ -82,7 +82,7 @@ class BoxView:
 
     @property
     def engines(self) -> Engines | None:
-        return getattr(self._box, "engines", None)
+        return self._box.engines
 
     @property
     def metrics(self) -> Metrics:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import sys
+from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def probe(library_path: str = "", device: int = 0) -> GpuFacts:
         device: which GPU, as the driver counts.
 
     """
+    # a machine that is being set up wants to know of all that is missing, not of the driver alone
+    facts = _probed(library_path, device)
+    if facts.usable:
+        return facts
+    library, version, pycuda = _libraries(library_path)
+    return replace(facts, library=library, library_version=version, pycuda=pycuda)
+
+
+def _probed(library_path: str, device: int) -> GpuFacts:
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
@@ -85,13 +95,12 @@ def _look(driver: ctypes.CDLL, library_path: str, device: int) -> GpuFacts:
 
 
 def _with_libraries(driver: ctypes.CDLL, library_path: str, device: int) -> GpuFacts:
-    library = next((name for name in LIBRARIES if _is_there(name, library_path)), "")
-    has_pycuda = _is_there("pycuda", library_path)
+    library, release, pycuda = _libraries(library_path)
     lacks, hint = "", ""
     if not library:
         lacks = "TensorRT is not installed"
         hint = "pip install tensorrt, or name its directory in [tensorrt] library_path"
-    elif not has_pycuda:
+    elif not pycuda:
         lacks = "pycuda is not installed"
         hint = "pip install pycuda, or name its directory in [tensorrt] library_path"
     handle, total = ctypes.c_int(), ctypes.c_size_t()
@@ -114,9 +123,17 @@ def _with_libraries(driver: ctypes.CDLL, library_path: str, device: int) -> GpuF
         memory=total.value,
         integrated=bool(integrated.value),
         library=library,
-        library_version=_version(library, library_path) if library else "",
-        pycuda=_version("pycuda", library_path) if has_pycuda else "",
+        library_version=release,
+        pycuda=pycuda,
     )
+
+
+def _libraries(library_path: str) -> tuple[str, str, str]:
+    """Return the runtime's package and its version, and pycuda's version; empty: it is missing."""
+    library = next((name for name in LIBRARIES if _is_there(name, library_path)), "")
+    has_pycuda = _is_there("pycuda", library_path)
+    version = _version(library, library_path) if library else ""
+    return library, version, _version("pycuda", library_path) if has_pycuda else ""
 
 
 def _words(driver: ctypes.CDLL, result: int) -> str:
