@@ -223,9 +223,9 @@ class Box:
         start("store", self.commands.sync.run())
         start("bus", self.bus.broker.run())
         start("path", path.run())
-        self.sources = SourceTable(
+        self.sources: SourceTable = SourceTable(
             partial(build_source, self),
-            offer=self.energy.thin(self.lanes.offer),
+            offer=self.energy.thin(self.lanes.offer, self._lane_policy),
             accept=self.lanes.accept,
             supervisor=self.supervisor,
             metrics=self.metrics,

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from edge.bus.lanes import LanePolicy
 from edge.config.energy import EnergyConfig
 from edge.contracts import Picture
 from edge.control.sources import Hand, Settle
@@ -121,7 +122,7 @@ class BoxEnergy:
         self._metrics.energy_per_pictures.set(float("nan") if each is None else each)
         if self._cap is not None:
             self._cap.measured(look.watts, now)
-            self._metrics.power_cap_share.set(self._cap.share)
+            self._metrics.power_cap_share.set(self._cap.taken)
 
     def _tell(self, look: Look) -> None:
         metrics = self._metrics
@@ -145,15 +146,18 @@ class BoxEnergy:
             return None
         return 1000 * (joules_now - joules) / (pictures_now - pictures)
 
-    def thin(self, hand: Hand) -> Hand:
-        """Return ``hand`` for live frames; what the cap leaves out is settled as dropped."""
+    def thin(self, hand: Hand, policy_of: Callable[[str], LanePolicy]) -> Hand:
+        """Return ``hand`` for live frames; what the cap leaves out is settled as dropped.
+
+        A source that waits for room rather than lose a frame (``block``) loses none to the cap.
+        """
         cap = self._cap
         if cap is None:
             return hand
 
         async def offer(event: Event[Picture], settle: Settle) -> None:
             name = event.source.rpartition("/")[2]
-            if cap.wants(name, time.monotonic()):
+            if policy_of(name).queue == "block" or cap.wants(name, time.monotonic()):
                 await hand(event, settle)
             else:
                 self._metrics.pictures_dropped.labels(name, CAPPED).inc()
@@ -171,7 +175,7 @@ class BoxEnergy:
             joules_per_1000=self._per_thousand(),
             unread=[view.Reason(text=one.text, hint=one.hint) for one in look.unread],
             cap=self._config.power_cap,
-            share=1.0 if cap is None else cap.share,
+            share=1.0 if cap is None else cap.taken,
             capped=counts_by(self._metrics.pictures_dropped, "reason").get(CAPPED, 0),
             reason=self._reason(),
         )

@@ -13,7 +13,8 @@ class EnergyConfig(Section):
     every: Duration = key("1s", "How often they are read.")
     power_cap: float = key(
         0.0,
-        "Watts, of all that is measured; above it cameras are looked at less often. 0: no cap.",
+        "Watts, of all that is measured; above it live frames are left out and counted, never "
+        'uploads, folders, buckets or a source with queue = "block". 0: no cap.',
         ge=0,
     )
     least_fps: float = key(

@@ -338,7 +338,7 @@ class Metrics:
         self.energy_per_pictures.set(float("nan"))
         self.power_cap_share = Gauge(
             "edge_power_cap_share",
-            "Share of live frames that the cap on power lets through; 1: all.",
+            "Share of live frames that the cap on power let through in the last seconds; 1: all.",
             registry=registry,
         )
         self.power_cap_share.set(1)

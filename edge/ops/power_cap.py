@@ -37,8 +37,10 @@ class PowerCap:
 
     def __init__(self, cap: float, least_fps: float) -> None:
         self.cap = cap
-        #: of the frames that come, so many are taken: above 0, up to 1
+        #: of the frames that come, so many are to be taken: above 0, up to 1
         self.share = 1.0
+        #: so many were, over the last seconds; more than that where sources are at their least
+        self.taken = 1.0
         #: mean over the last seconds; None: not known yet, or no longer
         self.watts: float | None = None
         #: the cap is exceeded and nothing is left to lower: each source is at its least, or none
@@ -50,6 +52,7 @@ class PowerCap:
         self._began: float | None = None
         #: frames taken since the last change that a lower share would leave out
         self._to_spare = 0
+        self._came = self._took = 0
 
     @property
     def kept(self) -> bool | None:
@@ -73,7 +76,10 @@ class PowerCap:
         if now - self._began >= SETTLE:
             self.watts = fmean(self._measured)
             self._change(self.watts)
-            self._measured, self._began, self._to_spare = [], now, 0
+            if self._came:
+                self.taken = self._took / self._came
+            self._measured, self._began = [], now
+            self._to_spare = self._came = self._took = 0
 
     def _change(self, watts: float) -> None:
         self.spent = watts > self.cap and not self._to_spare
@@ -90,18 +96,16 @@ class PowerCap:
             now: seconds of a monotonic clock.
 
         """
-        source = self._sources.get(name)
-        if source is None:
-            self._sources[name] = _Source(now, now)
-            return True
+        source = self._sources.setdefault(name, _Source(now, float("-inf")))
         # a frame that is not taken is followed by another one about as much later
         late = now + (now - source.came) - source.taken > self._longest
         source.came = now
         source.credit += self.share
+        self._came += 1
         if source.credit < 1 and not late:
             return False
-        if not late:
-            self._to_spare += 1
+        self._took += 1
+        self._to_spare += not late
         source.credit = max(0.0, source.credit - 1)
         source.taken = now
         return True

@@ -13,6 +13,7 @@ import pytest
 
 from edge.app import energy as module
 from edge.app.energy import BoxEnergy
+from edge.bus.lanes import LATEST, LanePolicy
 from edge.config.energy import EnergyConfig
 from edge.contracts import Picture
 from edge.errors import PartFailed
@@ -151,6 +152,7 @@ async def test_a_thread_that_ends_is_a_part_that_failed() -> None:
     box = BoxEnergy(EnergyConfig(), Metrics(), find)
     with pytest.raises(PartFailed, match="thread"):
         await box.run(lambda: None)
+    await until(lambda: all(one.name != "energy" for one in threading.enumerate()))
 
 
 def frame(number: int) -> Event[Picture]:
@@ -183,7 +185,7 @@ async def test_above_the_cap_frames_are_left_out_counted_and_settled(monkeypatch
     monkeypatch.setattr("edge.ops.power_cap.SETTLE", 0.4)
     metrics, counts = Metrics(), Counts()
     async with measuring(Draws("gpu0", 100), metrics=metrics, power_cap=50, least_fps=30) as box:
-        offer = box.thin(counts.hand)
+        offer = box.thin(counts.hand, lambda _: LATEST)
         for number in range(3000):
             await offer(frame(number), counts.settle)
             await asyncio.sleep(0.01)
@@ -200,16 +202,35 @@ async def test_above_the_cap_frames_are_left_out_counted_and_settled(monkeypatch
     assert told(metrics, "edge_power_cap_share") == status["share"]
 
 
+async def test_a_source_that_waits_rather_than_lose_a_frame_loses_none_to_the_cap(
+    monkeypatch: Any,
+) -> None:
+    monkeypatch.setattr("edge.ops.power_cap.SETTLE", 0.4)
+    replay, gate = Counts(), Counts()
+    async with measuring(Draws("gpu0", 100), power_cap=50, least_fps=10) as box:
+        replayed = box.thin(replay.hand, lambda _: LanePolicy("block", 4))
+        offer = box.thin(gate.hand, lambda _: LATEST)
+        for number in range(1000):
+            await replayed(frame(number), replay.settle)
+            await offer(frame(number), gate.settle)
+            await asyncio.sleep(0.01)
+            if len(gate.ended) > 20:
+                break
+    assert gate.ended
+    assert replay.handed == number + 1
+    assert not replay.ended
+
+
 async def test_without_a_cap_nothing_stands_between() -> None:
     counts = Counts()
     box = BoxEnergy(EnergyConfig(), Metrics())
-    assert box.thin(counts.hand) == counts.hand
+    assert box.thin(counts.hand, lambda _: LATEST) == counts.hand
 
 
 async def test_a_cap_without_a_measure_lets_all_through_and_says_that_it_does_nothing() -> None:
     counts = Counts()
     box = BoxEnergy(EnergyConfig(measure=False, power_cap=10), Metrics())
-    assert box.thin(counts.hand) == counts.hand
+    assert box.thin(counts.hand, lambda _: LATEST) == counts.hand
     assert "measure is off" in box.status()["reason"]
 
 

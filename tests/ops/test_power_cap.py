@@ -80,6 +80,7 @@ def test_no_camera_falls_below_its_least_and_the_cap_is_said_to_be_missed() -> N
     assert rates["slow"] == pytest.approx(1, abs=0.02), (
         "it brings less than the least: all of it is taken"
     )
+    assert machine.cap.taken == pytest.approx(sum(rates.values()) / 36, rel=0.1)
     assert machine.cap.spent
     assert machine.cap.kept is False
 
