@@ -26,7 +26,6 @@ STICKY = frozenset({214, 220, 226, 700, 702, 710, *range(714, 720), 721, 911, 99
 """Results after which the process cannot use the GPU again (cuda.h of CUDA 13.0)."""
 
 _OUT_OF_MEMORY = 2
-_NOT_READY = 600
 _NON_BLOCKING = 1
 
 _lost: list[str] = []
@@ -106,11 +105,11 @@ class Device:
         """Ask after the GPU itself, once a library has said that something failed.
 
         Raises:
-            OutOfMemory, GpuLost, PartFailed: as the driver says.
+            OutOfMemory, GpuLost: as the driver says; anything else is the library's to say.
 
         """
         result = self.driver.cuStreamQuery(ctypes.c_void_p(stream.handle))
-        if result != _NOT_READY:
+        if result in STICKY or result == _OUT_OF_MEMORY:
             self.check(result, what)
 
     def stream(self) -> Stream:
@@ -170,6 +169,10 @@ class Stream:
         """
         with self._device.asked("running a batch"):
             return bool(self._event.query())
+
+    def free(self) -> None:
+        """Free it here and now: what else knows of it may be dropped in any thread."""
+        del self.raw, self._event
 
 
 class Buffer:

@@ -103,7 +103,7 @@ class Slot:
         self._contexts: dict[int, Any] = {}
         #: sizes that are replayed
         self.graphs: dict[int, Graph] = {}
-        self._stream = device.stream()
+        self._stream = self._own(device.stream())
         #: pictures of the batch that is in it
         self.holds = 0
         self._deadline = 0.0
@@ -167,7 +167,6 @@ class Slot:
         self._plain = None
         while self._parts:
             self._parts.pop().free()
-        del self._stream
 
     def _own(self, part: Any) -> Any:
         self._parts.append(part)
@@ -229,7 +228,7 @@ class Slot:
                 raise
             except PartFailed as error:
                 self._contexts.pop(n, None)
-                log.warning("batches of %d run without a CUDA graph: %s", n, error)
+                log.warning("batches of %d run without a CUDA graph: %s", n, str(error))
 
     def _record(self, n: int) -> None:
         """Record a batch of n, and see that a replay says what a plain run says of two pictures."""

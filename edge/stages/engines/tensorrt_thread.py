@@ -85,14 +85,15 @@ class GpuThread:
         self._thread.join(_LEAVING)
 
     def _run(self) -> None:
+        # after a bug, too, nobody waits for an answer that will not come
+        why = _closed()
         try:
             with Device(self._terms.config.device, self._terms.config.library_path) as device:
                 self._live(device)
         except PartFailed as error:
-            self._end(error)
+            why = error
         finally:
-            # after a bug, too, nobody waits for an answer that will not come
-            self._end(_closed())
+            self._end(why)
 
     def _live(self, device: Device) -> None:
         try:

@@ -208,6 +208,7 @@ CUresult cuStreamEndCapture(CUstream s, CUgraph *g) {
     __sync_fetch_and_add(&live[GRAPHS], 1);
     return 0;
 }
+int fake_capturing(CUstream s) { return s && s->recording; }
 // The record is shared by graph and executable, and outlives both: a test's few bytes.
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long f) {
     NEED;
