@@ -186,7 +186,10 @@ def _parse(parser: Any, lines: Lines, request: BuildRequest) -> None:
         raise _failed(lines, "bad_graph", f"{request.onnx}: {error.strerror}") from error
     if not parser.parse(body):
         faults = [parser.get_error(index) for index in range(parser.num_errors)]
-        said = "; ".join(f"{one.node_name() or 'graph'}: {one.desc()}" for one in faults)[:1000]
+        said = "; ".join(
+            " ".join(filter(None, (one.node_operator(), one.node_name(), one.desc())))
+            for one in faults
+        )[:1000]
         raise _failed(
             lines,
             "bad_graph",
