@@ -65,12 +65,14 @@ def doctor(*, config: Path | None, as_json: bool) -> int:
     from edge.cli.doctor_box import box_checks
     from edge.cli.doctor_broker import broker_checks
     from edge.cli.doctor_config import read
+    from edge.cli.doctor_energy import energy_checks
     from edge.cli.doctor_parts import part_checks
 
     settings, findings = read(config)
     checks = box_checks(settings)
     if settings is not None:
         checks += part_checks(settings) + broker_checks(settings)
+        checks += energy_checks(settings.energy)
     with _quiet():
         looked = asyncio.run(look(checks))
     findings += looked
