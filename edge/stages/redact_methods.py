@@ -21,7 +21,7 @@ _LEAST_CELL = 4
 """A cell is never smaller than this many pixels: a small person is a few colours."""
 _BLUR_CELLS = 20
 """Cells along the longer side from which a blur is drawn, before its Gaussian."""
-_SAMPLES = 8
+SAMPLES = 8
 """A cell's mean is taken from so many rows and columns of samples."""
 _FOUR_BITS = ((np.arange(256) + 8) // 17 * 17).astype(np.uint8)
 """The nearest of 16 levels, 0 to 255, for each value of a byte."""
@@ -79,13 +79,13 @@ def _means(patch: Pixels, mask: NDArray[np.uint8] | None, shape: tuple[int, int]
     The means of all pixels (INTER_AREA) differ by a level or two and take twenty times as long.
     """
     down, across = shape
-    fine = (across * _SAMPLES, down * _SAMPLES)
+    fine = (across * SAMPLES, down * SAMPLES)
     if mask is None:
         sampled = cv2.resize(patch, fine, interpolation=cv2.INTER_LINEAR)
         means = cv2.resize(sampled, (across, down), interpolation=cv2.INTER_AREA)
         return means.astype(np.uint8, copy=False)
     # Whole pixels only: a sample between two would mix in what is not covered.
-    split = (down, _SAMPLES, across, _SAMPLES, -1)
+    split = (down, SAMPLES, across, SAMPLES, -1)
     values = cv2.resize(patch, fine, interpolation=cv2.INTER_NEAREST).reshape(split)
     inside = cv2.resize(mask, fine, interpolation=cv2.INTER_NEAREST).reshape(split) != 0
     total, count = np.where(inside, values, 0).sum((1, 3)), inside.sum((1, 3))

@@ -50,6 +50,7 @@ def test_wheels_that_are_not_all_are_named(tmp_path: Path) -> None:
     nvcc = root / "bin" / "nvcc"
     nvcc.write_text("#!/bin/sh\nexit 9\n")
     nvcc.chmod(0o755)
+    (root.parent / "__init__.py").touch()
     (root / "include" / "crt").mkdir(parents=True)
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/site exec {sys.executable} "$@"\n')

@@ -19,11 +19,10 @@ import numpy as np
 
 from edge.errors import GpuLost, PartFailed
 from edge.frame import Pixels
+from edge.stages.engines.tensorrt_cuda import STICKY
 
 LIBRARY = "libcuda.so.1"
 
-_STICKY = frozenset({214, 220, 226, 700, 702, 710, *range(714, 720), 721, 911, 999})
-"""Results after which the process cannot use the GPU again (cuda.h, CUDA 13.0)."""
 _BUFFER, _SIZE, _END = 1, 2, 0
 """CU_LAUNCH_PARAM_BUFFER_POINTER, CU_LAUNCH_PARAM_BUFFER_SIZE, CU_LAUNCH_PARAM_END."""
 _NON_BLOCKING = 1
@@ -75,6 +74,7 @@ class Driver:
             raise PartFailed(f"no NVIDIA driver: {error}", reason="no_gpu") from error
         self._lock = threading.RLock()
         self._depth = 0
+        self._lost = False
         self._modules: list[ctypes.c_void_p] = []
         self._memory: set[int] = set()
         number, context, stream = _INT(), _HANDLE(), _HANDLE()
@@ -172,7 +172,7 @@ class Driver:
         grid: tuple[int, int],
         block: tuple[int, int],
         layout: str,
-        *values: int,
+        *values: float,
     ) -> None:
         """Start a kernel behind whatever was started before.
 
@@ -200,7 +200,9 @@ class Driver:
             self._call("cuStreamSynchronize", self._stream)
 
     def close(self) -> None:
-        """Let go of everything. Never raises: a GPU that is lost gives nothing back."""
+        """Let go of everything. Never raises. A lost GPU keeps it: to free it could hang."""
+        if self._lost:
+            return
         for address in tuple(self._memory):
             with contextlib.suppress(PartFailed):
                 self.free(address)
@@ -214,9 +216,11 @@ class Driver:
     def _call(self, name: str, *arguments: object) -> None:
         result = self._calls[name](*arguments)
         if result:
-            kind = GpuLost if result in _STICKY else PartFailed
-            reason = "" if kind is GpuLost else "gpu"
-            raise kind(f"{name} failed with CUDA error {result}", reason=reason)
+            what = f"{name} failed with CUDA error {result}"
+            if result in STICKY:
+                self._lost = True
+                raise GpuLost(what)
+            raise PartFailed(what, reason="gpu")
 
 
 def _typed(library: ctypes.CDLL, name: str, arguments: tuple[object, ...]) -> Callable[..., int]:

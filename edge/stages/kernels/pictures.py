@@ -20,7 +20,7 @@ import numpy as np
 from edge.errors import PartFailed
 from edge.frame import Pixels
 from edge.stages.kernels.driver import LIBRARY, Driver
-from edge.stages.redact_methods import cells, fill, grid_shape
+from edge.stages.redact_methods import CELLS, SAMPLES, cells, fill, grid_shape
 
 FATBIN = Path(__file__).with_name("kernels.fatbin")
 """Made by packaging/kernels; never in the sources."""
@@ -30,7 +30,7 @@ TOLERANCE = 1
 
 _NAMES = ("letterbox", "cells_grid", "cells_draw", "fill")
 _SIDE = 16
-_GRID_BYTES = 32 * 3
+_GRID_BYTES = CELLS * 3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,9 +137,10 @@ class Kernels:
         out = self._new(*size)
         with self._kept(out):
             self._launch(
-                "letterbox", size, "PNiiPiiiii",
+                "letterbox", size, "PNiiPiiiiidd",
                 picture.address, picture.pitch, picture.width, picture.height,
                 out.address, *size, *used, pad,
+                _scale(picture.width, used[0]), _scale(picture.height, used[1]),
             )  # fmt: skip
         return out
 
@@ -155,8 +156,10 @@ class Kernels:
         down, across = grid_shape(size[1], size[0])
         where = (picture.address, picture.pitch, x1, y1, *size, self._grid, across, down)
         with self._driver:  # nobody else's grid comes between
-            self._launch("cells_grid", (across * down * 3, 1), "PNiiiiPii", *where)
-            self._launch("cells_draw", size, "PNiiiiPii", *where)
+            scales = _scale(size[0], across * SAMPLES), _scale(size[1], down * SAMPLES)
+            self._launch("cells_grid", (across * down * 3, 1), "PNiiiiPiidd", *where, *scales)
+            scales = _scale(across, size[0]), _scale(down, size[1])
+            self._launch("cells_draw", size, "PNiiiiPiidd", *where, *scales)
 
     def fill(
         self,
@@ -191,10 +194,15 @@ class Kernels:
                 self.free(picture)
             raise
 
-    def _launch(self, name: str, threads: tuple[int, int], layout: str, *values: int) -> None:
+    def _launch(self, name: str, threads: tuple[int, int], layout: str, *values: float) -> None:
         block = (_SIDE, _SIDE) if threads[1] > 1 else (32, 1)
         grid = (-(-threads[0] // block[0]), -(-threads[1] // block[1]))
         self._driver.launch(self._kernels[name], grid, block, layout, *values)
+
+
+def _scale(have: int, want: int) -> float:
+    """Return how many pixels one stands for, in the very arithmetic of cv2."""
+    return 1.0 / (want / have)
 
 
 def _corner(

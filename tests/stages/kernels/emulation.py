@@ -33,6 +33,8 @@ class StandIn:
         self.library = str(library)
         #: what stands for a fatbin: the stand-in knows it by its first bytes
         self.fatbin = fatbin
+        #: what is lost is not given back
+        self.lost = False
         self._calls = ctypes.CDLL(self.library)
 
     @property
@@ -47,4 +49,5 @@ class StandIn:
 
     def fail(self, at: int, result: int) -> None:
         """From the ``at``-th launch on everything gives ``result``; -1: nothing fails."""
+        self.lost |= result >= 700
         self._calls.stand_in_fail(at, result)
