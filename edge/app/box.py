@@ -270,7 +270,9 @@ class Box:
             policy_for=self.policy_for,
             max_pixels=self.config.detect.max_pixels,
         )
-        self.pictures = Pictures(self.metrics, audience=self.bus.listeners, keeper=self.kept)
+        self.pictures: Pictures = Pictures(
+            self.metrics, audience=self.bus.listeners, keeper=self.kept
+        )
         self.kept.made += [self.live.show, self.uploads.finished]
         self.delivery = Delivery(
             self.lanes,

@@ -36,6 +36,7 @@ from edge.control.commands.ratchet import Floor, floor_of
 from edge.control.desired import Desired
 from edge.control.sources import SourceTable
 from edge.control.sync import Sync
+from edge.engine_status import Build
 from edge.errors import Fatal, PartFailed
 from edge.ops import log as logs
 from edge.ops.redact_url import clean
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FLOOR = "privacy floor"
+_LOOK_S = 1.0
+"""Seconds between two looks at how a building stands."""
 _ANSWERED_S = 0.5
 """Seconds between a restart's reply and the stop: the reply has to be on its way."""
 _MIB = 2**20
@@ -256,6 +259,18 @@ class BoxCommands:
         if info.model != model:
             raise PartFailed(f"{model} does not look: {info.model} does", hint="see the log")
         return give.Serving(engine=info.name, model=info.model, safe_mode=info.safe_mode)
+
+    async def rebuild_engine(self, tell: Tell) -> Build:
+        engines, told = self._box.engines, ""
+        build = await engines.build(force=True)
+        while build.state == "running":
+            share = "" if build.share is None else f"{build.share:.0%} "
+            if (words := f"{share}{build.phase}") != told:
+                told = words
+                tell(words)
+            await asyncio.sleep(_LOOK_S)
+            build = engines.status().build
+        return build
 
     def set_log_level(self, level: str) -> None:
         logs.set_up(level, self._box.config.log.format)

@@ -44,6 +44,7 @@ class Contest:
         memory: keeps what came of trials.
         faults: of the GPU.
         agree: compares the reference with an engine. Blocks.
+        hands: threads that carry pictures on this box.
 
     """
 
@@ -54,12 +55,15 @@ class Contest:
         memory: Memory,
         faults: GpuFaults,
         agree: Callable[[Engine, Engine], Agreement],
+        *,
+        hands: int,
     ) -> None:
         self._choice = choice
         self.ways = ways
         self._memory = memory
         self._faults = faults
         self._agree = agree
+        self._hands = hands
         #: engines that do not serve in this run
         self.refused: dict[str, _Refusal] = {}
         self.options: dict[str, EngineOption] = {}
@@ -111,7 +115,14 @@ class Contest:
         return None
 
     def _trial_key(self, way: Way, installed: Installed, identity: str) -> str:
-        return trial_key(installed.digest, self._choice.threshold, way.name, identity, machine())
+        return trial_key(
+            installed.digest,
+            self._choice.threshold,
+            way.name,
+            identity,
+            machine(),
+            str(self._hands),
+        )
 
     def outdated(self, name: str, installed: Installed) -> bool:
         """Whether what serves is an older build of the engine that ought to. Blocks."""
@@ -167,7 +178,7 @@ class Contest:
             contextlib.closing(self._choice.reference(installed)) as reference,
             contextlib.closing(self._choice.other(way.name, installed)) as engine,
         ):
-            return trial(engine, reference, self._agree)
+            return trial(engine, reference, self._agree, hands=self._hands)
 
     def could_not(self, name: str, error: PartFailed) -> None:
         self.refused[name] = _Refusal(why=str(error), hint=error.hint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -55,7 +56,10 @@ class BoxEngines:
         self.holder = EngineHolder(self.choice.open, box.metrics)
         self.faults = GpuFaults(config.tensorrt.max_faults)
         self.ways: Mapping[str, Way] = ways_of(config, state, self._wake_up)
-        self.contest = Contest(self.choice, self.ways, self._memory, self.faults, parity)
+        hands = config.detect.workers or os.cpu_count() or 1
+        self.contest = Contest(
+            self.choice, self.ways, self._memory, self.faults, parity, hands=hands
+        )
         for way in self.ways.values():
             self.choice.ways[way.name] = way.open
         self.choice.best = self.contest.best

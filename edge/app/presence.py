@@ -161,7 +161,7 @@ class Facts:
 
 def troubles(status: BoxStatus, free: int, keep_free: int) -> list[Trouble]:
     """Return what of a box's state is troubling enough for an alarm, should it last."""
-    found = [*_of_engine(status["safe"]), *_of_sources(status["seeing"])]
+    found = [*_of_engine(status["safe"]), *_of_gpu(status), *_of_sources(status["seeing"])]
     sending = status["sending"]
     if not sending["up"]:
         words = f": {sending['reason']}" if sending["reason"] else ""
@@ -194,6 +194,15 @@ def _of_engine(safe: Safe) -> Sequence[Trouble]:
         text = f"Safe mode: no trained model looks at the pictures{why}."
         return [Trouble(alarm="safe_mode", text=text, hint=safe["hint"], after=ENGINE_AFTER)]
     return []
+
+
+def _of_gpu(status: BoxStatus) -> Sequence[Trouble]:
+    faults = status["engines"]["faults"] if "engines" in status else 0
+    if not faults:
+        return []
+    times = "once" if faults == 1 else f"{faults} times"
+    text = f"The GPU failed {times} within an hour; {status['safe']['engine'] or 'nothing'} looks."
+    return [Trouble(alarm="gpu_fault", text=text, hint="see the log, and the GPU's own: dmesg")]
 
 
 def _of_sources(sources: Sequence[Seeing]) -> list[Trouble]:

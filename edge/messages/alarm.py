@@ -21,6 +21,7 @@ class Data(TypedDict):
             among=(
                 "engine_down",
                 "safe_mode",
+                "gpu_fault",
                 "source_lost",
                 "store_shut",
                 "disk_low",

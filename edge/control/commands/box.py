@@ -12,6 +12,7 @@ from edge.control.commands import results as give
 from edge.control.commands.ratchet import Floor
 from edge.control.sources import SourceTable
 from edge.control.sync import Sync
+from edge.engine_status import Build
 from edge.parcel import Parcel
 from edge.traffic import DeadLetters
 
@@ -126,6 +127,15 @@ class CommandedBox(Protocol):
 
     async def use_model(self, model: str) -> give.Serving:
         """Let another model look; return once an engine is up. Raises PartFailed."""
+        ...
+
+    async def rebuild_engine(self, tell: Tell) -> Build:
+        """Build the GPU's engine anew, and return how that ended.
+
+        Raises:
+            Rejected: ``no_gpu``, ``no_library``, ``no_model``, ``busy``.
+
+        """
         ...
 
     def set_log_level(self, level: str) -> None:

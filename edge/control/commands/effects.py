@@ -21,6 +21,7 @@ from edge.control.commands.effects_sources import (
     test,
 )
 from edge.control.commands.envelope import Failed
+from edge.errors import Rejected
 from edge.traffic import Letter, LetterQuery
 
 Effect = Callable[[CommandedBox, Any, Tell], Awaitable[give.Result]]
@@ -170,6 +171,20 @@ async def _use(box: CommandedBox, args: take.Model, tell: Tell) -> give.Serving:
     return await box.use_model(args.model)
 
 
+async def _rebuild(box: CommandedBox, _: take.Nothing, tell: Tell) -> give.Done:
+    try:
+        build = await box.rebuild_engine(tell)
+    except Rejected as error:
+        if error.reason in {"no_gpu", "no_library"}:
+            raise Failed("unsupported", str(error), hint=error.hint) from error
+        raise Failed("precondition_failed", str(error), hint=error.hint) from error
+    if build.state != "done":
+        raise Failed(
+            "dependency_down", build.reason or f"the build is {build.state}", hint=build.hint
+        )
+    return give.Done(message=f"the engine of {build.model} is built, in {build.seconds:.0f} s")
+
+
 async def _level(box: CommandedBox, args: take.Level, _: Tell) -> give.Done:
     box.set_log_level(args.level)
     return give.Done(message=f"logging from {args.level} on, until the next restart")
@@ -189,13 +204,6 @@ async def _bundle(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Bundle:
 async def _restart(box: CommandedBox, _: take.Nothing, __: Tell) -> give.Done:
     box.restart()
     return give.Done(message="stopping; the service manager starts Edge again")
-
-
-def _not_yet(what: str, hint: str = "") -> Effect:
-    async def refuse(_: CommandedBox, __: take.Args, ___: Tell) -> give.Result:
-        raise Failed("unsupported", f"this box cannot {what}", hint=hint)
-
-    return refuse
 
 
 def iso(seconds: float) -> str:
@@ -230,7 +238,7 @@ EFFECTS: Mapping[str, Effect] = {
     "model.ls": _models,
     "model.pull": _pull,
     "model.use": _use,
-    "engine.rebuild": _not_yet("build engines: it has no TensorRT"),
+    "engine.rebuild": _rebuild,
     "log.level": _level,
     "bundle.create": _bundle,
     "service.restart": _restart,
