@@ -59,6 +59,12 @@ int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t size, void*)
     memcpy(to, (void*)from, size);
     return now();
 }
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void*)
+{
+    NEEDS_CONTEXT;
+    memcpy((void*)to, (void*)from, size);
+    return now();
+}
 int cuModuleLoadData(void** module, const void* image)
 {
     NEEDS_CONTEXT;
