@@ -23,6 +23,7 @@ endif
 
 test: setup-dev
 	@packaging/test-servers
+	@packaging/test-pycuda
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint format types house

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from edge.stages.engines.builtin import BuiltinEngine
 from edge.stages.engines.onnx import OnnxEngine
 from edge.stages.engines.openvino import OpenVinoEngine
 from tests.catalog import tiny
+from tests.gpu.fakes import ON
+from tests.gpu.on_fakes import parts
 
 
 def _onnx(folder: Path) -> Engine:
@@ -32,6 +35,10 @@ def _batched(folder: Path) -> Engine:
     return Batcher(_onnx(folder), max_batch=4, max_queue_delay=0.001)
 
 
+def _tensorrt(_: Path) -> Engine:
+    return parts.opened()
+
+
 def _builtin(_: Path) -> Engine:
     return BuiltinEngine(still_for=30.0)
 
@@ -43,6 +50,10 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
     "builtin": _builtin,
 }
 """Name: how to open one; the folder is for files that it needs."""
+
+# only in a child that has the fake GPU: tests/gpu/test_on_fakes.py starts it
+if os.environ.get(ON):
+    ENGINES["tensorrt"] = _tensorrt
 
 
 @pytest.fixture(params=ENGINES)

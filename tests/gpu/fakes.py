@@ -57,7 +57,7 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-def run_tests(what: str, *options: str, **more: str) -> None:
+def expect_tests_to_pass(what: str, *options: str, **more: str) -> None:
     """Run tests in a child that has the fake GPU; fail with what they say."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     run = subprocess.run(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gpu.fakes import run_tests
+from tests.gpu.fakes import expect_tests_to_pass
 from tests.places import ROOT
 
 FILES = sorted((ROOT / "tests" / "gpu" / "on_fakes").glob("test_*.py"))
@@ -10,7 +10,11 @@ FILES = sorted((ROOT / "tests" / "gpu" / "on_fakes").glob("test_*.py"))
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem.removeprefix("test_"))
 def test_what_is_tested_on_the_fake_gpu_passes(file: object) -> None:
-    run_tests(str(file))
+    expect_tests_to_pass(str(file))
+
+
+def test_tensorrt_owes_its_caller_what_every_engine_does() -> None:
+    expect_tests_to_pass(str(ROOT / "tests" / "contracts" / "test_engine.py"), "-k", "tensorrt")
 
 
 def test_there_is_something_to_test() -> None:

@@ -92,9 +92,10 @@ class TensorRTEngine:
 
     def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
         width, height = self.info.input_size
-        if batch.shape[1:] != (height, width, 3) or batch.dtype != np.uint8:
+        expected = (len(sources), height, width, 3)
+        if batch.shape != expected or batch.dtype != np.uint8:
             raise PartFailed(
-                f"{self.info.model} takes (n, {height}, {width}, 3) uint8: "
+                f"{self.info.model} takes {expected} uint8 for {len(sources)} names: "
                 f"got {batch.shape} {batch.dtype}",
                 reason="wrong_shape",
             )

@@ -153,5 +153,5 @@ def _version(package: str, library_path: str) -> str:
     where = [*sys.path, *places(library_path)]
     for name in _DISTRIBUTIONS[package]:
         for found in importlib.metadata.distributions(name=name, path=where):
-            return found.version
+            return found.version or "unknown"  # None where it is damaged
     return "unknown"

@@ -14,7 +14,7 @@ from tests.gpu.fakes import ON, FakeGpu
 collect_ignore_glob = [] if os.environ.get(ON) else ["test_*.py"]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def gpu() -> Iterator[FakeGpu]:
     """A GPU that is well, and on which nothing is left afterwards."""
     fake = FakeGpu()

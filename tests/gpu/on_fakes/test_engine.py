@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.gpu.fakes import FakeGpu
 from tests.gpu.on_fakes.parts import INFO, opened, plan
 
 
-def test_it_sees_what_onnx_runtime_sees(gpu: FakeGpu, tmp_path: object) -> None:
+def test_it_sees_what_onnx_runtime_sees(tmp_path: Path) -> None:
     reference = OnnxEngine.open(tiny.write(tmp_path / "model.onnx", threshold=0.3))
     engine = opened()
     batch = np.random.default_rng(7).integers(0, 256, (21, 32, 32, 3), np.uint8)
@@ -124,7 +125,9 @@ def test_who_has_given_up_is_not_looked_at(gpu: FakeGpu) -> None:
     engine.close()
 
 
-def test_nothing_is_copied_where_memory_is_shared(gpu: FakeGpu, monkeypatch: object) -> None:
+def test_nothing_is_copied_where_memory_is_shared(
+    gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FAKE_CUDA_INTEGRATED", "1")
     engine = opened()
     assert "nothing is copied" in engine.facts
@@ -135,9 +138,7 @@ def test_nothing_is_copied_where_memory_is_shared(gpu: FakeGpu, monkeypatch: obj
 
 @pytest.mark.parametrize("shared", ["0", "1"])
 @pytest.mark.parametrize("fault", ["nan", "silent", "wrong_labels"])
-def test_nonsense_is_never_nobody(
-    gpu: FakeGpu, fault: str, shared: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nonsense_is_never_nobody(fault: str, shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_CUDA_INTEGRATED", shared)
     engine = opened()
     fake_tensorrt.faults.add(fault)
@@ -157,7 +158,7 @@ def test_an_answer_that_was_not_copied_is_not_the_one_before(gpu: FakeGpu) -> No
     engine.close()
 
 
-def test_a_batch_that_does_not_run_fails_its_callers_and_the_next_is_well(gpu: FakeGpu) -> None:
+def test_a_batch_that_does_not_run_fails_its_callers_and_the_next_is_well() -> None:
     engine = opened(cuda_graphs=False)
     fake_tensorrt.faults.add("refuse")
     with pytest.raises(PartFailed, match="enqueueV3") as raised:
@@ -169,7 +170,7 @@ def test_a_batch_that_does_not_run_fails_its_callers_and_the_next_is_well(gpu: F
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 32, 3), (1, 32, 32, 1), (32, 32, 3)])
-def test_pictures_of_a_wrong_shape_are_refused(gpu: FakeGpu, shape: tuple[int, ...]) -> None:
+def test_pictures_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     engine = opened()
     with pytest.raises(PartFailed) as raised:
         engine.infer(np.zeros(shape, np.uint8), [None])
@@ -177,13 +178,13 @@ def test_pictures_of_a_wrong_shape_are_refused(gpu: FakeGpu, shape: tuple[int, .
     engine.close()
 
 
-def test_no_picture_is_no_answer(gpu: FakeGpu) -> None:
+def test_no_picture_is_no_answer() -> None:
     engine = opened()
     assert engine.infer(np.zeros((0, 32, 32, 3), np.uint8), []) == []
     engine.close()
 
 
-def test_a_plan_for_one_picture_takes_them_one_by_one(gpu: FakeGpu) -> None:
+def test_a_plan_for_one_picture_takes_them_one_by_one() -> None:
     engine = opened(plan(most=1))
     batch = np.concatenate([tiny.picture(255), tiny.picture(0)])
     assert [len(found) for found in engine.infer(batch, [None] * 2)] == [1, 0]
@@ -192,26 +193,26 @@ def test_a_plan_for_one_picture_takes_them_one_by_one(gpu: FakeGpu) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"junk", b"FAKEPLA"])
-def test_what_is_no_plan_is_refused_with_the_librarys_words(gpu: FakeGpu, body: bytes) -> None:
+def test_what_is_no_plan_is_refused_with_the_librarys_words(body: bytes) -> None:
     with pytest.raises(PartFailed, match="Serialization") as raised:
         opened(body)
     assert raised.value.reason == "bad_plan"
 
 
-def test_a_plan_of_another_size_is_refused(gpu: FakeGpu) -> None:
+def test_a_plan_of_another_size_is_refused() -> None:
     with pytest.raises(PartFailed, match="32, 32") as raised:
         opened(info=replace(INFO, input_size=(64, 32)))
     assert raised.value.reason == "bad_plan"
 
 
-def test_a_plan_with_other_outputs_is_refused(gpu: FakeGpu, tmp_path: object) -> None:
+def test_a_plan_with_other_outputs_is_refused(tmp_path: Path) -> None:
     body = fake_tensorrt.plan_of(tiny.write(tmp_path / "model.onnx").read_bytes())
     with pytest.raises(PartFailed) as raised:  # the canonical graph: its k is not a number
         opened(body)
     assert raised.value.reason == "bad_plan"
 
 
-def test_a_closed_engine_says_so_and_may_be_closed_again(gpu: FakeGpu) -> None:
+def test_a_closed_engine_says_so_and_may_be_closed_again() -> None:
     engine = opened()
     engine.close()
     engine.close()
@@ -220,7 +221,7 @@ def test_a_closed_engine_says_so_and_may_be_closed_again(gpu: FakeGpu) -> None:
     assert raised.value.reason == "engine_closed"
 
 
-def test_two_engines_are_open_at_once_and_one_leaves(gpu: FakeGpu) -> None:
+def test_two_engines_are_open_at_once_and_one_leaves() -> None:
     old, new = opened(), opened()
     old.close()
     assert len(new.infer(tiny.picture(255), [None])[0]) == 1
