@@ -19,7 +19,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
-GLIBC = ("2_28", "2_27", "2_26", "2_24", "2_17", "2_12", "2_5")
+GLIBC = ("2_28", "2_27", "2_26", "2_24", "2_17", "2_12", "2_5", "2_35")
+"""The first that a package has counts; the last is for what has no other (tensorrt-rtx)."""
 HEAD = "# Written by packaging/lock.py (make lock). Do not edit.\n"
 
 Wheels = dict[str, tuple[str, set[str]]]

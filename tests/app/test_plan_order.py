@@ -33,39 +33,54 @@ SHIPPED = [
     "light_person_192",
     "fastestdet_352",
 ]
-CONFIG = TensorRTConfig(build_timeout="100s")
 
 
-def facts_of_rtx() -> GpuFacts:
-    if importlib.util.find_spec("tensorrt_rtx") is None:
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """Return what builds with the real library; skip without it."""
+    if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
         pytest.skip("tensorrt-rtx is not installed: pip install -e .[dev]")
-    return GpuFacts(
-        usable=True,
-        device="no GPU",
-        capability=(8, 9),
-        library="tensorrt_rtx",
-        library_version=importlib.metadata.version("tensorrt_rtx"),
-    )
+    # The package tensorrt_rtx has no wheel, and these are its only two lines.
+    package = tmp_path / "tensorrt_rtx"
+    package.mkdir()
+    lines = ("from tensorrt_rtx_bindings import *", "from tensorrt_rtx_bindings import __version__")
+    (package / "__init__.py").write_text("\n".join(lines))
+    return Shop(tmp_path)
 
 
-async def built(form: bytes, plans: Plans, told: list[Build]) -> Build:
-    facts = facts_of("a model", form, facts_of_rtx(), CONFIG, most=4, usual=2)
-    builds = Builds(CONFIG, plans, changed=told.append)
-    await builds.begin(order_of(facts, form, CONFIG, plans))
-    return await builds.over()
+class Shop:
+    """Builds one form after another."""
+
+    def __init__(self, path: Path) -> None:
+        self.config = TensorRTConfig(build_timeout="100s", library_path=str(path))
+        self.plans = Plans(path / "plans")
+        self.told: list[Build] = []
+        self.version = importlib.metadata.version("tensorrt_rtx_cu13_bindings")
+
+    async def built(self, form: bytes) -> Build:
+        gpu = GpuFacts(
+            usable=True,
+            device="no GPU",
+            capability=(8, 9),
+            library="tensorrt_rtx",
+            library_version=self.version,
+        )
+        facts = facts_of("a model", form, gpu, self.config, most=4, usual=2)
+        builds = Builds(self.config, self.plans, changed=self.told.append)
+        await builds.begin(order_of(facts, form, self.config, self.plans))
+        return await builds.over()
 
 
-async def test_the_real_builder_builds_a_small_network(tmp_path: Path) -> None:
-    plans, told = Plans(tmp_path / "plans"), list[Build]()
+async def test_the_real_builder_builds_a_small_network(shop: Shop) -> None:
     form = engine_form(tiny.network(), tiny.manifest()).SerializeToString(deterministic=True)
 
-    end = await built(form, plans, told)
+    end = await shop.built(form)
 
     assert (end.state, end.reason) == ("done", "")
-    (plan,) = plans.ls()
-    assert plan.library == f"tensorrt_rtx {facts_of_rtx().library_version}"
-    assert len(plans.read(end.key)) == plan.bytes > 10_000
-    shares = [one.share for one in told if one.share is not None]
+    (plan,) = shop.plans.ls()
+    assert plan.library == f"tensorrt_rtx {shop.version}"
+    assert len(shop.plans.read(end.key)) == plan.bytes > 10_000
+    shares = [one.share for one in shop.told if one.share is not None]
     assert shares == sorted(shares)
 
 
@@ -73,48 +88,48 @@ async def test_the_real_builder_builds_a_small_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", SHIPPED)
 async def test_the_real_builder_takes_every_model(
     models: Models,
-    tmp_path: Path,
+    shop: Shop,
     model: str,
 ) -> None:
     form = await asyncio.to_thread(engine_form_of, models(model))
 
-    end = await built(form, Plans(tmp_path / "plans"), [])
+    end = await shop.built(form)
 
     assert (end.state, end.reason) == ("done", "")
 
 
-async def test_what_the_real_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:
+async def test_what_the_real_parser_refuses_is_told_in_its_words(shop: Shop) -> None:
     model = engine_form(tiny.network(), tiny.manifest())
     model.graph.node[2].op_type = "NoSuchOperator"
 
-    end = await built(model.SerializeToString(), Plans(tmp_path / "plans"), [])
+    end = await shop.built(model.SerializeToString())
 
     assert end.state == "failed"
     assert "NoSuchOperator" in end.reason
 
 
-async def test_what_is_no_graph_is_told_as_such(tmp_path: Path) -> None:
-    end = await built(b"no graph at all", Plans(tmp_path / "plans"), [])
+async def test_what_is_no_graph_is_told_as_such(shop: Shop) -> None:
+    end = await shop.built(b"no graph at all")
 
     assert (end.state, "parse" in end.reason) == ("failed", True)
 
 
-async def test_a_graph_that_is_no_engine_form_is_refused(tmp_path: Path) -> None:
+async def test_a_graph_that_is_no_engine_form_is_refused(shop: Shop) -> None:
     model = engine_form(tiny.network(), tiny.manifest())
     del model.graph.output[2]
 
-    end = await built(model.SerializeToString(), Plans(tmp_path / "plans"), [])
+    end = await shop.built(model.SerializeToString())
 
     assert (end.state, "an engine form has" in end.reason) == ("failed", True)
 
 
-async def test_a_graph_whose_pictures_have_any_size_is_refused(tmp_path: Path) -> None:
+async def test_a_graph_whose_pictures_have_any_size_is_refused(shop: Shop) -> None:
     model = engine_form(tiny.network(), tiny.manifest())
     sides = model.graph.input[0].type.tensor_type.shape.dim
     sides[1].dim_param = "height"
     del model.graph.value_info[:]
 
-    end = await built(onnx_bytes(model), Plans(tmp_path / "plans"), [])
+    end = await shop.built(onnx_bytes(model))
 
     assert (end.state, "only the batch may be open" in end.reason) == ("failed", True)
 
