@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edge.bus.lanes import LanePolicy
 from edge.config.energy import EnergyConfig
@@ -179,6 +179,13 @@ class BoxEnergy:
             capped=counts_by(self._metrics.pictures_dropped, "reason").get(CAPPED, 0),
             reason=self._reason(),
         )
+
+    def told(self) -> Mapping[str, float]:
+        """Return what the broker is told: ``energy`` of ``messages.presence.Health``."""
+        now = self.status()
+        measured = {"watts": now["watts"], "joules_per_1000": now["joules_per_1000"]}
+        known = {name: round(value, 1) for name, value in measured.items() if value is not None}
+        return known | ({"cap": now["cap"], "left_out": now["capped"]} if now["cap"] else {})
 
     def _reason(self) -> str:
         """Say why the cap is not kept; empty: it is, or there is none, or it is too early."""

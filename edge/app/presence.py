@@ -115,6 +115,7 @@ class Facts:
             if waiting is None
             else _waiting(waiting["waiting"], waiting["bytes"], waiting["oldest"]),
             "events": {"waiting": sending["events"], "dead": sending["letters"]},
+            "energy": self._box.energy.told(),
             **build_of(status),
         }
 

@@ -134,6 +134,19 @@ class Events(TypedDict):
     dead: Count
 
 
+class Energy(TypedDict):
+    """What the machine is measured to take. What is not measured is left out, never estimated."""
+
+    watts: NotRequired[Annotated[float, About("of all that has a counter, now", least=0)]]
+    joules_per_1000: NotRequired[
+        Annotated[float, About("for 1000 redacted pictures of the last five minutes", least=0)]
+    ]
+    cap: NotRequired[Annotated[float, About("watts that the box keeps to; none: no cap", least=0)]]
+    left_out: NotRequired[
+        Annotated[int, About("live frames since the start that the cap left out", least=0)]
+    ]
+
+
 class Disk(TypedDict):
     """The disk that the state is on."""
 
@@ -169,6 +182,7 @@ class Health(TypedDict):
     store: Store
     upstream: Upstream
     events: Events
+    energy: NotRequired[Energy]
     build: NotRequired[EngineBuild]
     disk: Disk
     clock_synchronised: NotRequired[bool]

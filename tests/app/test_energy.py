@@ -69,6 +69,7 @@ async def test_zones_are_counted_and_told_and_read_in_a_thread_of_their_own() ->
     async with measuring(gpu, Draws("package-0", 10), metrics=metrics) as box:
         await until(lambda: box.status()["watts"] is not None)
         status = box.status()
+        assert box.told() == {"watts": 50.0}
     assert gpu.thread == "energy"
     assert math.isclose(status["watts"] or 0, 50, rel_tol=1e-6)
     assert [(zone["name"], round(zone["watts"] or 0)) for zone in status["zones"]] == [
@@ -103,6 +104,7 @@ async def test_without_a_counter_everything_says_so_and_nothing_is_invented() ->
     async with measuring(unread=(why,), metrics=metrics) as box:
         await until(lambda: bool(box.status()["unread"]))
         status = box.status()
+        assert box.told() == {}
     assert status["zones"] == []
     assert status["watts"] is None
     assert status["joules_per_1000"] is None
@@ -192,6 +194,8 @@ async def test_above_the_cap_frames_are_left_out_counted_and_settled(monkeypatch
             if box.status()["reason"]:
                 break
         status = box.status()
+        told_far = box.told()
+    assert told_far == {"watts": 100.0, "cap": 50.0, "left_out": status["capped"]}
     assert status["share"] < 1
     assert "more than its cap of 50 W" in status["reason"]
     assert "at 30 pictures a second" in status["reason"]

@@ -20,6 +20,7 @@ _OWN: Final = {"entity_category": "diagnostic", "state_class": "measurement"}
 _GROWING: Final = {"state_class": "total_increasing"}
 _SIZE: Final = {"device_class": "data_size", "unit_of_measurement": "B"}
 _HEAT: Final = {"device_class": "temperature", "unit_of_measurement": "°C"}
+_POWER: Final = {"device_class": "power", "unit_of_measurement": "W"}
 _GRADES: Final = {"device_class": "enum", "options": ["ok", "degraded", "failed"]}
 _OF_THE_BOX: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
     "state": ("State", "state", _GRADES),
@@ -30,6 +31,8 @@ _OF_THE_BOX: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
     "disk_free": ("Disk free", "disk.free", {**_SIZE, **_OWN}),
     # a box may have no sensor
     "temperature": ("Temperature", "temperature | default('None')", {**_HEAT, **_OWN}),
+    # nor a counter
+    "power": ("Power", "energy.watts | default('None')", {**_POWER, **_OWN}),
 }
 """A sensor's name, what it shows of ``health``, and more about it."""
 _STATES: Final = [

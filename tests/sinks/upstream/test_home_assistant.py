@@ -36,7 +36,7 @@ def test_every_entity_has_a_platform_and_a_name_of_its_own() -> None:
     _, said = message("gate", "north yard", "north_yard")
     components = said["components"]
     ids = [one["unique_id"] for one in components.values()]
-    assert len(set(ids)) == len(ids) == len(components) == 8 + 3 * 4
+    assert len(set(ids)) == len(ids) == len(components) == 9 + 3 * 4
     assert all(ID.fullmatch(name) for name in [*components, *ids])
     assert {one["platform"] for one in components.values()} == {"sensor", "binary_sensor", "switch"}
 
