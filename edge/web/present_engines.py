@@ -33,7 +33,7 @@ def engines_model(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that ``engines.html`` needs, of the fields of an ``EngineStatus``."""
     build, gpu = status["build"], status["gpu"]
     running = build["state"] == "running"
-    shown = [_option(one) for one in shown_options(status)]
+    shown = [_option(one, told=build["reason"]) for one in shown_options(status)]
     return {
         "now": _now(status, shown),
         "wanted": "" if status["wanted"] == "auto" else engine_name(status["wanted"]),
@@ -81,18 +81,24 @@ def _spoken_of(status: Mapping[str, Any]) -> bool:
     return status["wanted"] == "tensorrt" or (gpu is not None and bool(gpu["usable"]))
 
 
-def _option(option: Mapping[str, Any]) -> dict[str, Any]:
+def _option(option: Mapping[str, Any], told: str) -> dict[str, Any]:
+    """Return how an engine is shown; ``told`` is said of the build already."""
+    why, hint = option["why"], option["hint"]
+    if why == told:
+        why, hint = "", ""
     state, word = _OPTIONS.get(option["state"], ("idle", option["state"]))
     took, agreement = option["milliseconds"], option["agreement"]
     speed = "" if took is None else f"{milliseconds(took)} ms a picture"
+    if speed in why:
+        speed = ""
     agrees = "" if agreement is None else _agreement(agreement)
     return {
         "id": option["name"],
         "name": engine_name(option["name"]),
         "state": state,
         "word": word,
-        "why": sentence(option["why"]),
-        "hint": option["hint"],
+        "why": sentence(why),
+        "hint": hint,
         "measured": " · ".join(part for part in (speed, agrees) if part),
         # safe mode hides everything: nobody gets there by one press
         "may_use": option["state"] == "ready" and option["name"] != "builtin",
@@ -105,10 +111,8 @@ def milliseconds(value: float) -> str:
 
 
 def _agreement(agreement: Mapping[str, Any]) -> str:
-    if not agreement["compared"]:
-        return sentence(agreement["text"])
     counted = f"{agreement['found']} of {agreement['compared']} people found alike"
-    return f"{counted}: {sentence(agreement['text'])}" if agreement["text"] else f"{counted}."
+    return sentence(agreement["text"] or counted)
 
 
 def _build(build: Mapping[str, Any]) -> dict[str, Any]:
