@@ -309,7 +309,7 @@ class BoxEngines:
         if name not in _NAMES:
             raise Rejected(
                 f"there is no engine {what!r}",
-                hint=f"one of {', '.join(_NAMES)}, or the key of a built one",
+                hint="edge engine ls lists them, and the keys of built ones; auto: the fastest",
                 reason="unknown",
             )
         async with self._changing:
