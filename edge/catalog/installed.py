@@ -100,7 +100,7 @@ class Catalog:
             facts = json.loads((home / "model.json").read_text(encoding="utf-8"))
             manifest = make_manifest(facts["manifest"], "model.json")
             if facts["form"] != CANONICAL_VERSION:
-                return self._install((home / "source.onnx").read_bytes(), manifest)
+                return self.install((home / "source.onnx").read_bytes(), manifest)
             body = (home / "model.onnx").read_bytes()
             when = datetime.fromisoformat(facts["installed_at"])
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -144,7 +144,7 @@ class Catalog:
         """
         body = self._read(path)
         wishes = wishes or Wishes()
-        return self._install(body, self._recognise(body, path, wishes))
+        return self.install(body, self._recognise(body, path, wishes))
 
     async def pull(
         self,
@@ -181,7 +181,7 @@ class Catalog:
             raise _too_large(model, manifest.bytes, self.max_bytes)
         part = self.path / ".pull" / f"{manifest.sha256}.part"
         await fetch(address, manifest, part, timeout=timeout, progress=progress)
-        installed = await asyncio.to_thread(self._install, part.read_bytes(), manifest)
+        installed = await asyncio.to_thread(self.install, part.read_bytes(), manifest)
         part.unlink(missing_ok=True)
         return installed
 
@@ -229,7 +229,13 @@ class Catalog:
             )
         return self.manifests[model]
 
-    def _install(self, body: bytes, manifest: Manifest) -> Installed:
+    def install(self, body: bytes, manifest: Manifest) -> Installed:
+        """Install a network whose manifest is known. Blocks for a second or so.
+
+        Raises:
+            PartFailed: it does not fit the manifest, or cannot be written.
+
+        """
         from edge.catalog.canonical import canonical  # noqa: PLC0415 - see the module's docstring
         from edge.catalog.recognise import load  # noqa: PLC0415
 

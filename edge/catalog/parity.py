@@ -27,14 +27,20 @@ Pictures = Sequence[NDArray[np.uint8]]
 class Tolerance:
     """How far an engine may be off.
 
-    Measured on the 82 labelled pictures (people-dev) with eight detectors:
+    Measured on the 82 labelled pictures (people-dev), R recall, C80 share of people covered:
 
-    - the same network in half precision, every value rounded: scores differ by 0.001 (median) and
-      0.019 at most, boxes overlap by 0.89 at least, nobody is lost
-    - 8-bit convolutions: see ``EIGHT_BIT``
+    - half precision, every value rounded, eight detectors: nobody is lost, R and C80 stay; scores
+      differ by 0.001 (median) and 0.019 at most, boxes overlap by 0.89 or more
+    - 8-bit convolutions, on the 41 pictures that calibrated nothing: of those who are clearly
+      above the threshold, 0.96 to 1.00 are found where C80 stays within 0.014 (YOLOX-nano 416,
+      NanoDet, FastestDet, light-person, person-detection-0202), 0.92 where it falls by 0.026
+      (YOLOX-nano 640), 0.78 by 0.11 (retail-0013), 0.16 to 0.43 by 0.43 and more (PicoDet).
+      A score of somebody who is found moves by up to 0.48: it says little of who is covered.
     """
 
-    #: largest difference of a score; as close to the threshold nobody is asked for
+    #: nobody is asked for whose score is not this far above the threshold
+    near: float
+    #: largest difference of a score
     score: float
     #: smallest overlap (IoU) of two boxes that belong together
     overlap: float
@@ -44,10 +50,10 @@ class Tolerance:
     more: float
 
 
-CLOSE = Tolerance(score=0.05, overlap=0.8, found=1.0, more=0.05)
+CLOSE = Tolerance(near=0.05, score=0.05, overlap=0.8, found=1.0, more=0.05)
 """The same network in float32, bfloat16 or half precision, on another engine."""
 
-EIGHT_BIT = Tolerance(score=0.15, overlap=0.5, found=0.97, more=0.15)
+EIGHT_BIT = Tolerance(near=0.05, score=0.5, overlap=0.5, found=0.95, more=0.15)
 """A network with 8-bit convolutions against itself in float32."""
 
 _SAME_PLACE = 0.5
@@ -146,7 +152,7 @@ def _compare(
     overlaps = _overlaps(here, there)
     free = np.ones(len(there), np.bool_)
     known = (overlaps >= _SAME_PLACE).any(axis=0)
-    sure = engines[0].info.threshold + tolerance.score
+    sure = engines[0].info.threshold + tolerance.near
     for row in np.argsort(-here.scores, kind="stable"):
         place = np.where(free, overlaps[row], 0.0)
         best = int(place.argmax()) if len(place) else -1
@@ -162,7 +168,7 @@ def _compare(
         tally.found += 1
         tally.score = max(tally.score, abs(float(here.scores[row] - there.scores[best])))
         tally.overlap = min(tally.overlap, float(place[best]))
-    clearly = there.scores >= engines[1].info.threshold + tolerance.score
+    clearly = there.scores >= engines[1].info.threshold + tolerance.near
     tally.more += int((clearly & ~known).sum())
 
 

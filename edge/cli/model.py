@@ -1,4 +1,4 @@
-"""``edge model``: fetch, list, import and check models."""
+"""``edge model``: fetch, list, import, check and quantise models."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _size(_: click.Context, __: click.Parameter, said: str | None) -> tuple[int,
 
 @click.group()
 def model() -> None:
-    """Fetch, list, import and check models."""
+    """Fetch, list, import, check and quantise models."""
 
 
 @model.command()
@@ -158,6 +158,32 @@ def check(*, model_id: str, models: Path | None, as_json: bool) -> None:
     lines = [*(f"ok  {line}" for line in report.passed)]
     lines.append(f"{model_id}: ok, {report.milliseconds:.1f} ms a picture")
     answer(facts, "\n".join(lines), as_json=as_json)
+
+
+@model.command()
+@click.argument("model_id", metavar="[ID]", default=DEFAULT)
+@click.option(
+    "--to",
+    type=click.Choice(["fp16", "int8"]),
+    required=True,
+    help="Half precision, or 8-bit convolutions.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Pictures of the place. int8 needs them (32 or more); fp16 is compared on them too.",
+)
+@models_option
+@json_option
+def quantize(
+    *, model_id: str, to: str, calibration: Path | None, models: Path | None, as_json: bool
+) -> None:
+    """Make ID_fp16 or ID_int8 for a GPU. It is installed only if it sees what ID sees."""
+    from edge.cli import model_quantize
+
+    with _exit_codes():
+        model_quantize.quantize(_catalog(models), model_id, to, calibration, as_json=as_json)
 
 
 def _catalog(models: Path | None) -> Catalog:

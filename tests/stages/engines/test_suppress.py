@@ -26,7 +26,7 @@ def crowd(seed: int, people: int = 300) -> tuple[Floats, Floats]:
 
 def by_onnx(boxes: Floats, scores: Floats, iou: float, floor: float) -> list[int]:
     """Ask ONNX Runtime's own NonMaxSuppression."""
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "most": np.array([1000], np.int64),
         "iou": np.array([iou], np.float32),
         "floor": np.array([floor], np.float32),
