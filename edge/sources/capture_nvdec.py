@@ -28,9 +28,11 @@ log = logging.getLogger(__name__)
 
 # NUT does not say whether a raw picture has the full range of values: it always gets the limited.
 FROM_NV12 = "scale=out_range=tv,format=yuv420p"
+# autoscale: a camera that changes its resolution must not change the size of raw frames.
+RAW = ("-c:v", "rawvideo", "-autoscale", "1")
 NVDEC = Passing(
     before=("-threads", "1", "-hwaccel", "cuda", "-hwaccel_output_format", "cuda"),
-    output=("-vf", f"hwdownload,format=nv12|p010le,{FROM_NV12}", "-c:v", "rawvideo"),
+    output=("-vf", f"hwdownload,format=nv12|p010le,{FROM_NV12}", *RAW),
 )
 _PROBE = ("-v", "error", "-init_hw_device", "cuda", "-f", "lavfi", "-i", "nullsrc=s=16x16",
           "-frames:v", "1", "-f", "null", "-")  # fmt: skip

@@ -42,7 +42,7 @@ def measure(
     try:
         kernels = Kernels.open(library=library, fatbin=fatbin)
     except PartFailed as error:
-        raise Missing(f"{error}. {error.hint}".strip()) from error
+        raise Missing(f"a GPU and its kernels: {error}. {error.hint}".strip()) from error
     with kernels:
         return [*_bandwidth(kernels, library, size), *_redaction(kernels)]
 

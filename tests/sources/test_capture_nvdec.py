@@ -19,15 +19,13 @@ from edge.errors import PartFailed
 from edge.frame import Pixels
 from edge.sources.camera_address import Address, read_address
 from edge.sources.capture_ffmpeg import FfmpegReader, Passing
-from edge.sources.capture_nvdec import FROM_NV12, NVDEC, GpuDecoding, GpuReader, probe
+from edge.sources.capture_nvdec import FROM_NV12, NVDEC, RAW, GpuDecoding, GpuReader, probe
 from edge.sources.capture_opencv import OpenCvReader
 from tests.places import need
 from tests.servers.rtsp import StartRtsp
 from tests.sources.conftest import MakeVideo, Watch
 
-STAND_IN = Passing(
-    before=("-threads", "1"), output=("-vf", f"format=nv12,{FROM_NV12}", "-c:v", "rawvideo")
-)
+STAND_IN = Passing(before=("-threads", "1"), output=("-vf", f"format=nv12,{FROM_NV12}", *RAW))
 READ_TIMEOUT = 6.0
 
 
@@ -104,6 +102,49 @@ def test_a_picture_looks_as_the_processors(tmp_path: Path, range_: str) -> None:
         assert whole
         seen.append(np.asarray(picture, np.int16))
     assert np.abs(seen[0] - seen[1]).max() <= 4
+
+
+def test_a_change_of_resolution_shears_no_picture(tmp_path: Path) -> None:
+    """Of a raw frame of another size than the first, every row would be read in a wrong place."""
+    ffmpeg = [need("ffmpeg", "ffmpeg"), "-v", "error"]
+    small, mixed, raw = (tmp_path / name for name in ("small.h264", "mixed.h264", "raw.nut"))
+    coding = ["-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p"]
+    parts = []
+    for size, part in (("640x360", tmp_path / "large.h264"), ("320x180", small)):
+        source = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r=10:d=1"]
+        subprocess.run([*ffmpeg, *source, *coding, part], check=True)
+        parts.append(part.read_bytes())
+    mixed.write_bytes(b"".join(parts))
+    subprocess.run([*ffmpeg, "-i", mixed, *STAND_IN.output, "-f", "nut", raw], check=True)
+    seen, want = every_picture(raw), every_picture(small)
+    assert len(seen) == 20
+    assert {picture.shape for picture in seen} == {(360, 640, 3)}
+    for picture in seen[10:]:
+        shrunk = cv2.resize(picture, (320, 180)).astype(np.int16)
+        assert min(np.abs(shrunk - other).mean() for other in want) < 5
+
+
+def every_picture(path: Path) -> list[Pixels]:
+    capture = cv2.VideoCapture(str(path))
+    found: list[Pixels] = []
+    while True:
+        whole, picture = capture.read()
+        if not whole:
+            return found
+        found.append(np.asarray(picture, np.uint8))
+
+
+def test_a_password_stands_in_no_argument(start_rtsp: StartRtsp, make_video: MakeVideo) -> None:
+    server = start_rtsp(make_video("gop1.mp4"), login="me:Gehe1m")
+    reader, _ = a_reader(read_address(server.url(login="me:Gehe1m")))
+    reader.open()
+    assert pictures(reader, 2)
+    process = reader._gpu._process
+    assert process
+    lines = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    reader.close()
+    assert b"rawvideo" in lines[0]
+    assert not [line for line in lines if b"Gehe1m" in line]
 
 
 def test_without_a_gpu_the_processor_decodes_and_the_log_says_why(
