@@ -11,17 +11,21 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from edge.app.plan_order import facts_of, order_of
 from edge.catalog.engine_form import engine_form, engine_form_of
+from edge.catalog.manifest import shipped_manifests
 from edge.catalog.plans import Plans
+from edge.catalog.quantize import fp16, int8
+from edge.catalog.recognise import load
 from edge.config.tensorrt import TensorRTConfig
 from edge.control.builds import Builds
 from edge.engine_status import Build, GpuFacts
 from tests.catalog import tiny
-from tests.catalog.conftest import Models, models, published
+from tests.catalog.conftest import Models, Published, models, published
 
 __all__ = ["models", "published"]
 
@@ -92,6 +96,23 @@ async def test_the_real_builder_takes_every_model(
     model: str,
 ) -> None:
     form = await asyncio.to_thread(engine_form_of, models(model))
+
+    end = await shop.built(form)
+
+    assert (end.state, end.reason) == ("done", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+async def test_the_real_builder_takes_other_precisions(
+    published: Published, shop: Shop, precision: str
+) -> None:
+    manifest = shipped_manifests()["picodet_s_416"]
+    network = load(published(manifest.id).read_bytes(), manifest.id)
+    width, height = manifest.input.size
+    noise = np.random.default_rng(0).integers(0, 256, (20, height, width, 3), np.uint8)
+    other = fp16(network, manifest) if precision == "fp16" else int8(network, manifest, [*noise])
+    form = engine_form(other, manifest).SerializeToString(deterministic=True)
 
     end = await shop.built(form)
 
