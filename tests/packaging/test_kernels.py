@@ -37,7 +37,8 @@ def test_the_kernels_compile_for_turing_to_blackwell(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kernels.fatbin"]
 
 
-def test_without_nvcc_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_nvcc_it_says_what_to_install_and_leaves_no_old_one(tmp_path: Path) -> None:
+    (tmp_path / "kernels.fatbin").write_bytes(b"old")
     said = kernels(tmp_path / "kernels.fatbin", CUDA_HOME=str(tmp_path / "nowhere"))
     assert said.returncode == 1
     assert "nvidia-cuda-nvcc nvidia-nvvm nvidia-cuda-crt nvidia-cuda-runtime" in said.stderr
