@@ -59,7 +59,7 @@ def test_wheels_that_are_not_all_are_named(tmp_path: Path) -> None:
     # Only what the script itself calls: an nvcc of this machine must not be found.
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("bash", "dirname", "tail", "g++"):
+    for name in ("bash", "dirname", "mkdir", "rm", "tail", "g++"):
         found = shutil.which(name)
         if found:
             (programs / name).symlink_to(found)
