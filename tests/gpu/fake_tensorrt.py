@@ -19,8 +19,10 @@ __version__ = "10.16.1.11"
 MAGIC = b"FAKEPLAN"
 
 #: what a test tells the runtime to do wrong: ``refuse_capture``, ``nan``, ``silent``,
-#: ``wrong_labels``, ``frozen_replay``, ``refuse``
+#: ``wrong_labels``, ``frozen_replay``, ``refuse``, ``no_runtime``
 faults: set[str] = set()
+#: engines and contexts that were dropped where no context of CUDA was current
+orphans: list[str] = []
 #: sizes of the batches that were run, in order, replays not counted
 ran: list[int] = []
 
@@ -75,6 +77,9 @@ def plan_of(graph: bytes, *, least: int = 1, most: int = 8) -> bytes:
 
 class Runtime:
     def __init__(self, logger: ILogger) -> None:
+        if "no_runtime" in faults:
+            message = "pybind11::init(): factory function returned nullptr"
+            raise TypeError(message)
         self.logger = logger
 
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
@@ -99,6 +104,9 @@ class Engine:
         self.outputs = {value.name: value for value in self.session.get_outputs()}
         self._all: dict[str, Any] = {**self.inputs, **self.outputs}
         self.num_io_tensors = len(self._all)
+
+    def __del__(self) -> None:
+        _note_orphan(self)
 
     def get_tensor_name(self, index: int) -> str:
         return list(self._all)[index]
@@ -140,6 +148,9 @@ class Context:
         #: calls that were put on a stream; a recorded one is called again by every replay
         self._calls: list[Any] = []
 
+    def __del__(self) -> None:
+        _note_orphan(self)
+
     def _refuse(self, text: str) -> bool:
         line = f"IExecutionContext: Error Code 3: API Usage Error ({text})"
         self.engine.logger.log(ILogger.Severity.ERROR, line)
@@ -175,9 +186,10 @@ class Context:
         views = {name: self._view(name) for name in self._addresses}
         frozen = views["image"].copy() if "frozen_replay" in faults else None
         ran.append(self._shape[0])
+        engine = self.engine  # not self: a cycle would be freed by whichever thread collects it
 
         def call(_: Any) -> None:
-            _run(self.engine, views, frozen)
+            _run(engine, views, frozen)
 
         handle = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(call)
         self._calls.append(handle)
@@ -210,6 +222,11 @@ def _run(engine: Engine, views: dict[str, NDArray[Any]], frozen: NDArray[Any] | 
         views["scores"][-1, -1] = np.nan
     if "wrong_labels" in faults:
         views["labels"][0, 0] = 99
+
+
+def _note_orphan(what: object) -> None:
+    if not ctypes.CDLL("libcuda.so.1").fake_depth():
+        orphans.append(type(what).__name__)
 
 
 def _stray(name: str) -> NoReturn:

@@ -31,9 +31,6 @@ _NON_BLOCKING = 1
 _lost: list[str] = []
 """Why the GPU is lost to this process. There is no way back: its context is dead in all threads."""
 
-_kept: list[object] = []
-"""What belongs to a lost GPU: to free it could hang, so it stays until the process ends."""
-
 
 class OutOfMemory(PartFailed):
     """The GPU's memory is full. Nothing else is wrong: less may fit."""
@@ -72,7 +69,7 @@ class Device:
         """Pop the context, whatever happened; a lost GPU's is not released."""
         self.cuda.Context.pop()
         if _lost:
-            _kept.append(self._context)
+            keep(self._context)
         else:
             self._context.detach()
 
@@ -253,8 +250,8 @@ def is_lost() -> bool:
 
 
 def keep(what: object) -> None:
-    """Keep what belongs to a lost GPU until the process ends."""
-    _kept.append(what)
+    """Let something of a lost GPU never be freed, at the process's end neither: it could hang."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(what))
 
 
 def _pycuda(library_path: str) -> Any:

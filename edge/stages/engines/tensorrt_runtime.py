@@ -6,10 +6,12 @@ errors go into what is raised. Only names that 10.3, 10.16, 11.4 and TensorRT-RT
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from edge.errors import PartFailed
@@ -98,21 +100,58 @@ def logger(trt: Any, lines: Lines) -> Any:
     return Logger()
 
 
-def deserialise(trt: Any, plan: bytes, lines: Lines) -> Any:
+@contextlib.contextmanager
+def bindings(what: str) -> Iterator[None]:
+    """Translate what TensorRT's Python bindings raise, which is little: most is returned.
+
+    Raises:
+        PartFailed: ``engine_failed``.
+
+    """
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
+        raise PartFailed(
+            f"TensorRT fails at {what}: {error}", hint="edge engine check", reason="engine_failed"
+        ) from error
+
+
+def deserialise(trt: Any, plan: bytes) -> tuple[Any, Lines]:
     """Make an engine of a plan. In the GPU thread, with the context current.
 
     A plan is code: it has to come from this box's own cache, and its digest has to be right.
 
+    Returns:
+        The engine, and where TensorRT's errors are.
+
     Raises:
-        PartFailed: ``bad_plan``: not a plan, or of another version or GPU.
+        PartFailed: ``bad_plan``: not a plan, or of another version or GPU. ``engine_failed``.
 
     """
-    runtime = trt.Runtime(logger(trt, lines))
-    engine = runtime.deserialize_cuda_engine(plan)
+    hears, lines = _log_of(trt)
+    with bindings("making its runtime"):
+        engine = trt.Runtime(hears).deserialize_cuda_engine(plan)
     if engine is None:
         raise PartFailed(
             f"TensorRT {trt.__version__} refuses the plan: {lines.said()}",
             hint="edge engine build makes a new one",
             reason="bad_plan",
         )
-    return engine
+    return engine, lines
+
+
+_logs: dict[str, tuple[Any, Lines]] = {}
+_logs_lock = threading.Lock()
+
+
+def _log_of(trt: Any) -> tuple[Any, Lines]:
+    """Return this process's logger and its lines.
+
+    TensorRT goes on with the first logger that it was given, whoever gives another one; so there
+    is one, which is never freed.
+    """
+    with _logs_lock:
+        if trt.__name__ not in _logs:
+            lines = Lines()
+            _logs[trt.__name__] = (logger(trt, lines), lines)
+        return _logs[trt.__name__]

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edge.errors import GpuLost, PartFailed
 from edge.stages.batch_queue import Batch
-from edge.stages.engines.tensorrt_cuda import Device, Memory, OutOfMemory, lost
+from edge.stages.engines.tensorrt_cuda import Device, Memory, OutOfMemory, keep, lost
 from edge.stages.engines.tensorrt_graphs import Graph
-from edge.stages.engines.tensorrt_runtime import Lines
+from edge.stages.engines.tensorrt_runtime import Lines, bindings
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ class Slot:
             self._plain = self._context()
             self._warm_up(sorted({size for size in graphs if size <= most}))
         except GpuLost:
+            keep(self)
             raise
         except PartFailed:
             self.free()
@@ -165,6 +166,7 @@ class Slot:
         self.graphs.clear()
         self._contexts.clear()
         self._plain = None
+        del self._loaded
         while self._parts:
             self._parts.pop().free()
 
@@ -187,24 +189,31 @@ class Slot:
     def _enqueue(self, n: int) -> None:
         context = self._contexts.get(n, self._plain)
         height, width = self._loaded.size
-        if not context.set_input_shape(INPUT, (n, height, width, 3)) or context.infer_shapes():
+        with bindings("a batch's shape"):
+            fits = context.set_input_shape(INPUT, (n, height, width, 3))
+            fits = fits and not context.infer_shapes()
+        if not fits:
             raise self._refused(f"a batch of {n} is refused")
         self._image.to_gpu(n, self._stream)
         self._scores.spoil(n, self._stream)
-        if not context.execute_async_v3(self._stream.handle):
+        with bindings("running a batch"):
+            runs = context.execute_async_v3(self._stream.handle)
+        if not runs:
             self._device.examine(self._stream, "running a batch")
             raise self._refused(f"a batch of {n} does not run")
         for buffer in (self._boxes, self._scores, self._labels):
             buffer.to_host(n, self._stream)
 
     def _context(self) -> Any:
-        trt = self._loaded.trt
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._loaded.engine.create_execution_context(strategy)
+        trt, engine = self._loaded.trt, self._loaded.engine
+        with bindings("making an execution context"):
+            strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = engine.create_execution_context(strategy)
         if context is None:
             raise self._refused("no execution context can be made")
-        size = int(self._loaded.engine.device_memory_size_v2)
-        context.set_device_memory(self._workspace.address, size)
+        with bindings("giving it a workspace"):
+            size = int(engine.device_memory_size_v2)
+            context.set_device_memory(self._workspace.address, size)
         buffers = (self._image, self._boxes, self._scores, self._labels)
         for name, buffer in zip((INPUT, *OUTPUTS), buffers, strict=True):
             if not context.set_tensor_address(name, buffer.address):
@@ -220,7 +229,8 @@ class Slot:
 
     def _warm_up(self, sizes: Sequence[int]) -> None:
         """Run every size once, and record those that can be."""
-        self._run(self._most)
+        for n in {1, self._most}:
+            self._run(n)
         for n in sizes:
             try:
                 self._record(n)

@@ -21,7 +21,7 @@ from edge.detections import Detections
 from edge.errors import GpuLost, PartFailed
 from edge.stages.batch_queue import Batch, BatchQueue
 from edge.stages.engines.tensorrt_cuda import Device, OutOfMemory, is_lost, keep
-from edge.stages.engines.tensorrt_runtime import Lines, deserialise, library
+from edge.stages.engines.tensorrt_runtime import deserialise, library
 from edge.stages.engines.tensorrt_slot import Answer, Loaded, Slot, examined
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,10 @@ class GpuThread:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._opened: Future[BatchQueue] = Future()
+        self._loaded: Loaded | None = None
         self._slots: list[Slot] = []
+        #: pictures that a slot takes
+        self._size = 1
         self._free: list[Slot] = []
         self._busy: deque[tuple[Slot, Batch]] = deque()
         self._closing = threading.Event()
@@ -85,11 +88,12 @@ class GpuThread:
         self._thread.join(_LEAVING)
 
     def _run(self) -> None:
-        # after a bug, too, nobody waits for an answer that will not come
-        why = _closed()
+        # told after a bug, which ends the thread: nobody waits for an answer that will not come
+        why = PartFailed("the GPU's thread ended by itself", reason="engine_failed")
         try:
             with Device(self._terms.config.device, self._terms.config.library_path) as device:
                 self._live(device)
+            why = _closed()
         except PartFailed as error:
             why = error
         finally:
@@ -97,24 +101,27 @@ class GpuThread:
 
     def _live(self, device: Device) -> None:
         try:
-            loaded = self._load()
-            self._plant(device, loaded)
-            most = self._most(loaded)
+            self._loaded = self._load()
+            self._plant(device, self._loaded)
             queue = BatchQueue(
-                shape=(*loaded.size, 3),
-                max_batch=most,
+                shape=(*self._loaded.size, 3),
+                max_batch=self._size,
                 max_queue_delay=self._terms.max_queue_delay,
                 preferred=self._terms.preferred,
             )
             self._opened.set_result(queue)
-            self._serve(queue, device, loaded)
+            self._serve(queue, device)
+        except PartFailed as error:
+            raise _bare(error)  # noqa: B904 (the same error)
         finally:
             self._clear()
+            self._loaded = None
 
     def _load(self) -> Loaded:
-        terms, lines = self._terms, Lines()
+        terms = self._terms
         trt = library(terms.config.library_path, terms.config.device)
-        loaded = examined(trt, deserialise(trt, terms.plan, lines), lines)
+        engine, lines = deserialise(trt, terms.plan)
+        loaded = examined(trt, engine, lines)
         if loaded.size != terms.size:
             raise PartFailed(
                 f"the plan takes pictures of {loaded.size[::-1]}, the model of {terms.size[::-1]}",
@@ -125,78 +132,76 @@ class GpuThread:
 
     def _plant(self, device: Device, loaded: Loaded) -> None:
         """Make the slots; where memory is short, fewer and smaller ones."""
-        most = min(loaded.most, self._terms.max_batch)
-        wanted = [(self._terms.config.slots, most)]
-        while wanted[-1] != (1, 1):
-            slots, size = wanted[-1]
-            wanted.append((1, size) if slots > 1 else (1, size // 2))
-        for slots, size in wanted:
+        slots, size = self._terms.config.slots, min(loaded.most, self._terms.max_batch)
+        while True:
             try:
                 self._make(device, loaded, slots, size)
             except OutOfMemory as error:
+                log.warning("%d slots for batches of %d do not fit: %s", slots, size, str(error))
                 self._clear()
-                log.warning("%d slots for batches of %d do not fit: %s", slots, size, error)
-                failure = error
+                if (slots, size) == (1, 1):
+                    raise
+                slots, size = (1, size) if slots > 1 else (1, size // 2)
             else:
                 return
-        raise failure
 
     def _make(self, device: Device, loaded: Loaded, slots: int, size: int) -> None:
         sizes = {1, size, *self._terms.preferred} if self._terms.config.cuda_graphs else set()
         for _ in range(slots):
-            slot = Slot(device, loaded, size, sorted(sizes))
-            self._slots.append(slot)
-            self._free.append(slot)
+            self._slots.append(Slot(device, loaded, size, sorted(sizes)))
+        self._free.extend(self._slots)
+        self._size = size
         graphs = ", ".join(map(str, self._slots[0].graphs)) or "none"
         copied = "nothing is copied" if device.integrated else "pinned memory"
         self.facts = (
             f"{loaded.trt.__name__} {loaded.trt.__version__}: {slots} slots for batches of up to "
             f"{size}, CUDA graphs for {graphs}, {copied}"
         )
-        self._size = size
         log.info("%s", self.facts)
 
-    def _most(self, loaded: Loaded) -> int:
-        return min(self._size, loaded.most)
-
-    def _serve(self, queue: BatchQueue, device: Device, loaded: Loaded) -> None:
+    def _serve(self, queue: BatchQueue, device: Device) -> None:
         while self._busy or not self._closing.is_set():
             if self._closing.is_set() or not self._free:
                 time.sleep(_POLL)
             else:
                 batch = queue.take(_POLL if self._busy else None)
                 if batch:
-                    self._begin(batch, device, loaded)
+                    self._begin(batch, device)
             self._look()
 
-    def _begin(self, batch: Batch, device: Device, loaded: Loaded) -> None:
+    def _begin(self, batch: Batch, device: Device) -> None:
         slot = self._free.pop()
         try:
             slot.start(batch, self._terms.patience)
         except OutOfMemory as error:
-            self._retry(batch, device, loaded, error)
+            self._retry(batch, device, error)
         except PartFailed as error:
             self._free.append(slot)
-            batch.fail(error)
+            batch.fail(_bare(error))
             _raise_if_lost(error)
         else:
             self._busy.append((slot, batch))
 
-    def _retry(self, batch: Batch, device: Device, loaded: Loaded, why: OutOfMemory) -> None:
+    def _retry(self, batch: Batch, device: Device, why: OutOfMemory) -> None:
         """Go on with one slot and no graphs, and try the batch once more."""
-        log.warning("memory of the GPU is short, so one slot goes on: %s", why)
+        log.warning("memory of the GPU is short, so one slot goes on: %s", str(why))
         try:
             while self._busy:
                 self._look()
                 time.sleep(_POLL)
             self._clear()
-            slot = Slot(device, loaded, self._size)
+            slot = Slot(device, self._here(), self._size)
             self._slots.append(slot)
             slot.start(batch, self._terms.patience)
         except PartFailed as error:
-            batch.fail(error)
+            batch.fail(_bare(error))
             raise
         self._busy.append((slot, batch))
+
+    def _here(self) -> Loaded:
+        if self._loaded is None:
+            raise _closed()
+        return self._loaded
 
     def _look(self) -> None:
         """Answer the callers of the oldest batch, if the GPU is done with it."""
@@ -210,7 +215,7 @@ class GpuThread:
         except PartFailed as error:
             self._busy.popleft()
             self._free.append(slot)
-            batch.fail(error)
+            batch.fail(_bare(error))
             _raise_if_lost(error)
             return
         self._busy.popleft()
@@ -221,14 +226,14 @@ class GpuThread:
             batch.fail(error)
 
     def _clear(self) -> None:
-        """Free the slots, in this thread; those of a lost GPU are only put aside."""
+        """Free the slots, in this thread; what belongs to a lost GPU is only put aside."""
         slots, self._slots = self._slots, []
         self._free.clear()
         if is_lost():
-            keep(slots)
+            keep((slots, self._loaded))
             return
         for slot in slots:
-            with contextlib.suppress(GpuLost):
+            with contextlib.suppress(PartFailed):
                 slot.free()
 
     def _end(self, error: PartFailed) -> None:
@@ -238,6 +243,12 @@ class GpuThread:
             self._opened.set_exception(error)
         elif self._opened.exception() is None:
             self._opened.result().shut(error)
+
+
+def _bare(error: PartFailed) -> PartFailed:
+    """Cut an error loose from what was under way: its frames would keep the GPU's things alive."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def _raise_if_lost(error: PartFailed) -> None:

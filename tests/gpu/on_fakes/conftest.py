@@ -21,14 +21,16 @@ def gpu() -> Iterator[FakeGpu]:
     _well(fake)
     before = fake.left()
     yield fake
-    was_lost = tensorrt_cuda.is_lost()
+    was_lost, orphans = tensorrt_cuda.is_lost(), list(fake_tensorrt.orphans)
     _well(fake)
     # what a lost GPU has is left there on purpose
     assert was_lost or fake.left() == before
+    assert not orphans
 
 
 def _well(fake: FakeGpu) -> None:
     fake.reset()
     fake_tensorrt.faults.clear()
     fake_tensorrt.ran.clear()
+    fake_tensorrt.orphans.clear()
     tensorrt_cuda._lost.clear()

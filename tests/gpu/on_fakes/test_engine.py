@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.catalog.engine_form import engine_form
 from edge.errors import PartFailed, TryLater
 from edge.stages.engines.onnx import OnnxEngine
 from tests.catalog import tiny
@@ -199,6 +200,12 @@ def test_what_is_no_plan_is_refused_with_the_librarys_words(body: bytes) -> None
     assert raised.value.reason == "bad_plan"
 
 
+def test_a_runtime_that_cannot_be_made_is_told() -> None:
+    fake_tensorrt.faults.add("no_runtime")
+    with pytest.raises(PartFailed, match="factory function returned nullptr"):
+        opened()
+
+
 def test_a_plan_of_another_size_is_refused() -> None:
     with pytest.raises(PartFailed, match="32, 32") as raised:
         opened(info=replace(INFO, input_size=(64, 32)))
@@ -210,6 +217,12 @@ def test_a_plan_with_other_outputs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PartFailed) as raised:  # the canonical graph: its k is not a number
         opened(body)
     assert raised.value.reason == "bad_plan"
+
+
+def test_a_plan_that_does_not_take_a_single_picture_is_refused() -> None:
+    form = engine_form(tiny.network(), tiny.manifest()).SerializeToString()
+    with pytest.raises(PartFailed, match="a batch of 1 is refused"):
+        opened(fake_tensorrt.plan_of(form, least=2))
 
 
 def test_a_closed_engine_says_so_and_may_be_closed_again() -> None:
