@@ -30,6 +30,9 @@ CAPPED = "power"
 """Why a frame was dropped that the cap left out."""
 
 
+_NOT_YET = Unread("the counters were not read yet")
+
+
 class BoxEnergy:
     """Measures, and thins the frames of live sources where there is a cap.
 
@@ -46,7 +49,7 @@ class BoxEnergy:
         self._config = config
         self._metrics = metrics
         self._find = find
-        self._look = Look()
+        self._look = Look(unread=(_NOT_YET,))
         #: when power was last known; before the first look: when it began
         self._known_at = time.monotonic()
         self._told: dict[str, float] = {}
@@ -87,7 +90,7 @@ class BoxEnergy:
 
     async def _next(self, looks: asyncio.Queue[Look | None]) -> Look | None:
         try:
-            async with asyncio.timeout(max(STALE, 5 * self._config.every)):
+            async with asyncio.timeout(self._patience()):
                 return await looks.get()
         except TimeoutError:
             return Look(unread=(Unread("the counters do not answer", "does the driver hang?"),))
@@ -168,6 +171,7 @@ class BoxEnergy:
     def status(self) -> view.Energy:
         """Say what is measured, what is not and why, and how the cap is kept."""
         look, cap = self._look, self._cap
+        reason, hint = self._trouble()
         return view.Energy(
             measured=self._config.measure,
             zones=[view.Zone(name=z.name, joules=z.joules, watts=z.watts) for z in look.zones],
@@ -177,7 +181,8 @@ class BoxEnergy:
             cap=self._config.power_cap,
             share=1.0 if cap is None else cap.taken,
             capped=counts_by(self._metrics.pictures_dropped, "reason").get(CAPPED, 0),
-            reason=self._reason(),
+            reason=reason,
+            hint=hint,
         )
 
     def told(self) -> Mapping[str, float]:
@@ -187,18 +192,23 @@ class BoxEnergy:
         known = {name: round(value, 1) for name, value in measured.items() if value is not None}
         return known | ({"cap": now["cap"], "left_out": now["capped"]} if now["cap"] else {})
 
-    def _reason(self) -> str:
-        """Say why the cap is not kept; empty: it is, or there is none, or it is too early."""
+    def _trouble(self) -> tuple[str, str]:
+        """Say why the cap is not kept, and what to do; empty: it is, as far as is known."""
         config, cap = self._config, self._cap
         if not config.power_cap:
-            return ""
+            return "", ""
         if cap is None:
-            return "The cap on power does nothing: [energy] measure is off"
-        if time.monotonic() - self._known_at > 2 * STALE:
-            return f"The cap of {cap.cap:g} W cannot be kept: power is not measured"
+            return "The cap on power does nothing: [energy] measure is off", "switch it on"
+        if time.monotonic() - self._known_at > 2 * self._patience():
+            text = f"The cap of {cap.cap:g} W cannot be kept: power is not measured"
+            return text, "edge doctor says why"
         if cap.spent and cap.watts is not None:
-            return (
+            text = (
                 f"The machine takes {cap.watts:.1f} W, more than its cap of {cap.cap:g} W, and the "
                 f"cameras are at {config.least_fps:g} pictures a second already"
             )
-        return ""
+            return text, "raise [energy] power_cap, lower least_fps, or switch a camera off"
+        return "", ""
+
+    def _patience(self) -> float:
+        return max(STALE, 5 * self._config.every)

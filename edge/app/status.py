@@ -154,9 +154,9 @@ class BoxView:
         trouble = self._box.kept.no_room
         if trouble:
             reasons.append(view.Reason(text=trouble, hint="free some space"))
-        trouble = self._box.energy.status()["reason"]
-        if trouble:
-            reasons.append(view.Reason(text=trouble, hint="see [energy], and the log of the start"))
+        energy = self._box.energy.status()
+        if energy["reason"]:
+            reasons.append(view.Reason(text=energy["reason"], hint=energy["hint"]))
         for trigger in self._traffic.triggers():
             if trigger.reason not in ("", "disabled"):
                 text = f"trigger {trigger.name}: {trigger.message}; {trigger.waiting} events wait"

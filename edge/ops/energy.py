@@ -174,7 +174,9 @@ class _Track:
         return Zone(self._counter.zone, self._joules, self._watts)
 
     def still(self, now: float) -> list[Unread]:
-        """Return that it says nothing, if that lasts."""
-        if self._since is None or now - self._since <= STALE:
+        """Return that it says nothing, if that lasts, or that it has said nothing yet."""
+        if self._since is not None and now - self._since > STALE:
+            return [Unread(self.fault or f"the counter of {self._counter.zone} stands still")]
+        if self.moved:
             return []
-        return [Unread(self.fault or f"the counter of {self._counter.zone} stands still")]
+        return [Unread(self.fault or f"the counter of {self._counter.zone} has not moved yet")]

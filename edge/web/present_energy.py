@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.web.view import Energy
-from edge.web.words import count, sentence
+from edge.web.words import count
 
 
 def energy_facts(energy: Energy) -> list[tuple[str, str]]:
@@ -19,17 +19,16 @@ def energy_facts(energy: Energy) -> list[tuple[str, str]]:
 def _power(energy: Energy) -> str:
     if not energy["measured"]:
         return "not measured: switched off"
-    unread = " ".join(
-        sentence(f"{one['text']}: {one['hint']}" if one["hint"] else one["text"])
-        for one in energy["unread"]
-    )
+    unread = "; ".join(one["text"] for one in energy["unread"])
+    if any(one["hint"] for one in energy["unread"]):
+        unread += " (edge doctor says what to do)"
     answering = [zone for zone in energy["zones"] if zone["watts"] is not None]
     if not answering:
-        return f"not measured. {unread or 'This machine has no counter of energy to be read.'}"
+        return f"not measured: {unread or 'this machine has no counter of energy to be read'}"
     parts = ", ".join(f"{zone['name']} {zone['watts']:.1f} W" for zone in answering)
     watts = energy["watts"]
     whole = parts if watts is None or len(answering) == 1 else f"{watts:.1f} W ({parts})"
-    return f"{whole}. Not measured: {unread}" if unread else whole
+    return f"{whole}; not measured: {unread}" if unread else whole
 
 
 def _cap(energy: Energy) -> str:

@@ -225,8 +225,9 @@ class Energy(TypedDict):
     share: float
     #: frames that it left out since the start
     capped: int
-    #: why it is not kept; empty: it is
+    #: why it is not kept, and what to do; empty: it is
     reason: str
+    hint: str
 
 
 class BoxStatus(TypedDict):

@@ -71,7 +71,8 @@ nvml("5030000 40000\\n9140000 70000\\n")
 print(json.dumps([first, shown(meter.look(2.0))]))
 """,
     )
-    assert first == {"zones": [], "watts": None, "unread": []}, "nothing was used yet"
+    unread = [f"the counter of gpu{number} has not moved yet" for number in (0, 1)]
+    assert first == {"zones": [], "watts": None, "unread": unread}
     assert second["zones"] == [["gpu0", 30.0, 15.0], ["gpu1", 140.0, 70.0]]
     assert second["watts"] == 85.0
 
