@@ -15,8 +15,10 @@ int8
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from edge.catalog.clean import clean, infer, shape_of
 from edge.catalog.half import halved, tail_of
 from edge.catalog.manifest import Input, Manifest
+from edge.catalog.rewrite import drop_dead
 from edge.errors import PartFailed
 
 Precision = Literal["fp16", "int8"]
@@ -67,6 +70,7 @@ def int8(
             reason="few_pictures",
         )
     network = clean(model, manifest.input.size)
+    drop_dead(network.graph)
     _name_nodes(network.graph)
     try:
         eight = _quantised(network, manifest.input, pictures)
@@ -89,7 +93,7 @@ def _quantised(
         def get_next(self) -> dict[str, Any] | None:
             return next(self._feeds, None)
 
-    with tempfile.TemporaryDirectory(prefix="edge-int8-") as place:
+    with tempfile.TemporaryDirectory(prefix="edge-int8-") as place, _quiet():
         path = Path(place) / "int8.onnx"
         tools.quantize_static(
             network,
@@ -112,6 +116,17 @@ def _quantised(
             },
         )
         return onnx.load(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tools' advice off the root logger: what they advise is done (``clean``)."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _feeds(
