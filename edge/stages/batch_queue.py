@@ -6,7 +6,7 @@ batch is due
 * when it is full: ``max_batch`` pictures wait, or as many as a preferred size has;
 * when nobody else is expected: as many pictures are in hand as there were at most within the last
   second or two, or the queue is shut;
-* when its oldest picture has waited ``max_queue_delay``.
+* ``max_queue_delay`` after its oldest picture came, or a batch before it ended.
 
 So one camera alone never waits, and pictures that come while the engine is busy make up the next
 batch by themselves. In a batch, higher priorities come first; cameras of one priority take turns
@@ -158,6 +158,8 @@ class BatchQueue:
         #: in the order in which they came
         self._waiting: list[Request] = []
         self._taken = 0
+        #: when a batch ended last
+        self._freed = -math.inf
         self._number = 0
         #: camera -> number of the newest request at the time when it was last served
         self._served: dict[str | None, int] = {}
@@ -282,6 +284,7 @@ class BatchQueue:
         """Learn that a batch has its answers; it says so itself."""
         with self._changed:
             self._taken -= len(batch)
+            self._freed = time.monotonic()
             self._changed.notify_all()
 
     def _due(self, now: float) -> float:
@@ -291,7 +294,9 @@ class BatchQueue:
         many = len(self)
         if many >= self._sizes[0] or not self._crowd.more_than(many + self._taken, now):
             return now
-        return self._waiting[0].arrived + self.max_queue_delay
+        # Those of a batch that just ended come back together: who came while it was looked at does
+        # not go alone before them.
+        return max(self._waiting[0].arrived, self._freed) + self.max_queue_delay
 
     def _pick(self, now: float) -> Batch:
         """Take the best out of the queue, up to the size that suits what waits."""

@@ -66,6 +66,19 @@ def test_it_waits_for_them_no_longer_than_the_delay() -> None:
     assert 0.04 < time.monotonic() - started < LONG / 3
 
 
+def test_who_came_while_a_batch_was_looked_at_waits_for_those_who_come_back() -> None:
+    waiting = queue(most=3, delay=0.2)
+    crowd(waiting, 3)
+    put(waiting, "gate", "yard")
+    first = waiting.take(LONG)
+    put(waiting, "door")
+    time.sleep(0.25)
+    first.answer([Detections.none()] * 2)
+    assert not waiting.take(0)
+    put(waiting, "gate", "yard")
+    assert waiting.take(0).sources == ["door", "gate", "yard"]
+
+
 def test_those_who_are_being_looked_at_are_not_expected() -> None:
     waiting = queue(most=4)
     crowd(waiting, 2)

@@ -1,0 +1,148 @@
+"""(v) The time that is lost in a swap of engines, and the pictures that found none.
+
+Two workers look at pictures without a pause through the holder, as the picture pool does, while the
+same model is opened anew and takes over. What a swap costs is what the pictures of that time took
+longer than as many without a swap: loading a model needs a processor, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contracts import Engine
+from edge.errors import TryLater
+from edge.ops.metrics import Metrics
+from edge.stages.engines.holder import EngineHolder
+from edge.stages.engines.onnx import OnnxEngine
+from tests.bench.inputs import Inputs
+from tests.bench.result import Row, at_most, middle
+from tests.bench.t_engine import pictures
+
+MODEL = "picodet_s_416"
+WORKERS = 2
+PICTURES = 60
+"""Within the time of a swap, and without one."""
+ROUNDS = 5
+LOST, GAP = 1.0, 0.5
+
+
+@dataclass(slots=True)
+class Flow:
+    """What the workers saw."""
+
+    looked: int = 0
+    found_none: int = 0
+    gaps: list[float] = field(default_factory=list)
+    last: float = 0.0
+
+    def passed(self) -> None:
+        now = time.perf_counter()
+        if self.last:
+            self.gaps.append(now - self.last)
+        self.last = now
+        self.looked += 1
+
+
+def measure(inputs: Inputs, rounds: int = ROUNDS) -> list[Row]:
+    path = inputs.model(MODEL)
+    batch = pictures(inputs, OnnxEngine.open(path))[:1]
+    found = asyncio.run(_rounds(path, batch, rounds))
+    lost = middle([seconds for seconds, _ in found])
+    gap = max(max(flow.gaps) for _, flow in found)
+    none = sum(flow.found_none for _, flow in found)
+    usual = middle([middle(flow.gaps) for _, flow in found])
+    lost_goal, quick = at_most(lost, LOST)
+    gap_goal, close = at_most(gap, GAP)
+    none_goal, kept = at_most(none, 0)
+    return [
+        Row(
+            part="v",
+            what="time lost in a swap",
+            value=lost,
+            unit="s",
+            goal=lost_goal,
+            kept=quick,
+            note=f"{MODEL} on ONNX Runtime, opened anew while {WORKERS} workers look at "
+            f"{PICTURES} pictures; {rounds} rounds in turn with as many pictures without a swap",
+        ),
+        Row(
+            part="v",
+            what="longest time without an answer",
+            value=gap,
+            unit="s",
+            against=f"{usual * 1000:.0f} ms usually",
+            goal=gap_goal,
+            kept=close,
+        ),
+        Row(
+            part="v",
+            what="pictures that found no engine",
+            value=none,
+            unit="",
+            goal=none_goal,
+            kept=kept,
+        ),
+    ]
+
+
+async def _rounds(path: Path, batch: NDArray[np.uint8], rounds: int) -> list[tuple[float, Flow]]:
+    found = []
+    async with _holding(path) as holder:
+        await _look(holder, batch)
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            await _look(holder, batch)
+            without = time.perf_counter() - begin
+            begin = time.perf_counter()
+            swap = asyncio.create_task(holder.swap(), name="swap")
+            flow = await _look(holder, batch)
+            within = time.perf_counter() - begin
+            await swap
+            await holder.retired()
+            found.append((within - without, flow))
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _holding(path: Path) -> AsyncIterator[EngineHolder]:
+    async def opened() -> Engine:
+        return await asyncio.to_thread(OnnxEngine.open, path)
+
+    up = asyncio.Event()
+    holder = EngineHolder(opened, Metrics())
+    serving = asyncio.create_task(holder.run(up.set), name="engine")
+    await up.wait()
+    try:
+        yield holder
+    finally:
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+async def _look(holder: EngineHolder, batch: NDArray[np.uint8]) -> Flow:
+    flow, loop = Flow(), asyncio.get_running_loop()
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="picture") as pool:
+
+        async def work() -> None:
+            while flow.looked + flow.found_none < PICTURES:
+                try:
+                    with holder.lend() as engine:
+                        await loop.run_in_executor(pool, engine.infer, batch, ("gate",))
+                except TryLater:
+                    flow.found_none += 1
+                    await asyncio.sleep(0)
+                else:
+                    flow.passed()
+
+        await asyncio.gather(*(work() for _ in range(WORKERS)))
+    return flow
