@@ -70,6 +70,12 @@ class Contest:
         #: milliseconds that ONNX Runtime takes, as measured beside another engine
         self.pace: float | None = None
 
+    def look(self) -> None:
+        """Say of each engine whether it could look on this box. Blocks for a moment."""
+        for way in self.ways.values():
+            untried = EngineOption(name=way.name, state="ready", why="it was not tried yet")
+            self.options[way.name] = self.why_not(way) or untried
+
     async def consider(self, installed: Installed) -> None:
         """Try every engine that was not tried yet with a model. Raises GpuLost, PartFailed."""
         for way in self.ways.values():

@@ -82,6 +82,7 @@ class BoxEngines:
         """
         self._loop = asyncio.get_running_loop()
         await self.faults.open(self._box.commands.ledger)
+        await asyncio.to_thread(self.contest.look)
         way = self.ways.get(self.choice.wanted)
         lack = None if way is None else await asyncio.to_thread(way.lacks)
         if lack is not None:

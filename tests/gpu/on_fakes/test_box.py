@@ -1,0 +1,191 @@
+"""The whole path on the fake GPU: a box builds, tries, swaps, refuses, and leaves the GPU alone.
+
+What this shows is Edge's own part. Nothing here was run by TensorRT or on a GPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from edge.app.box import Box
+from edge.app.engine_ways import TensorRT
+from edge.app.presence import troubles
+from edge.catalog.installed import Catalog
+from edge.config.root import Config
+from edge.engine_status import EngineOption
+from edge.errors import GpuLost
+from edge.ops.metrics import counts_by
+from edge.stages.engines import tensorrt_cuda
+from tests.gpu.fakes import LIBRARY_PATH, FakeGpu
+from tests.parts import until
+from tests.places import ROOT, shared
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models")
+    Catalog(path).import_file(shared("data/models/originals/picodet_s_416_coco.onnx"))
+    return path
+
+
+def a_box(home: Path, models: Path) -> Box:
+    box = Box(
+        Config.model_validate(
+            {
+                "box": {"site": "s", "node": "n", "state": str(home / "state")},
+                "sources": {"camera": {"kind": "scene", "fps": 3, "width": 640, "height": 360}},
+                "detect": {"engine": "tensorrt", "workers": 1, "max_batch": 4},
+                "tensorrt": {"library_path": str(LIBRARY_PATH)},
+                "store": {"kind": "folder", "path": str(home / "out")},
+                "models": {"path": str(models), "pull": False},
+                "web": {"port": 0},
+                "energy": {"measure": False},
+            }
+        )
+    )
+    gpu(box).builds._command = ([sys.executable, "-m", "tests.gpu.fake_builder"], ROOT)
+    return box
+
+
+def gpu(box: Box) -> TensorRT:
+    way = box.engines.ways["tensorrt"]
+    assert isinstance(way, TensorRT)
+    return way
+
+
+def option(box: Box) -> EngineOption:
+    return next(one for one in box.engines.status().options if one.name == "tensorrt")
+
+
+def lost(box: Box) -> dict[str, int]:
+    """Pictures that were dropped, by reasons other than a newer one."""
+    found = dict(counts_by(box.metrics.pictures_dropped, "reason"))
+    return {reason: n for reason, n in found.items() if reason not in {"newer", "stopping"}}
+
+
+@contextlib.asynccontextmanager
+async def running(box: Box) -> AsyncIterator[Box]:
+    task = asyncio.create_task(box.run(), name="box")
+    try:
+        await until(lambda: task.done() or box.holder.up, 30)
+        if task.done():
+            task.result()
+        yield box
+    finally:
+        box.stop()
+        await asyncio.wait({task}, timeout=30)
+        if not isinstance(task.exception(), GpuLost):
+            task.result()
+
+
+def kill_builders() -> int:
+    """End the builders of this process as ``kill -9`` does; return how many there were."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    places = {int(child): Path(f"/proc/{child}/cmdline") for child in children}
+    builders = [child for child, line in places.items() if b"fake_builder" in line.read_bytes()]
+    for child in builders:
+        os.kill(child, signal.SIGKILL)
+    return len(builders)
+
+
+def serving(box: Box) -> str:
+    return box.engines.status().serving
+
+
+async def test_a_first_start_looks_with_the_processor_until_the_engine_is_built(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_BUILDER", "slow")
+    async with running(a_box(tmp_path, models)) as box:
+        assert serving(box) == "onnx"
+        await until(lambda: option(box).state == "building", 30)
+        await until(lambda: (box.engines.status().build.share or 0) > 0.2, 30)
+        before = lost(box)
+        await until(lambda: serving(box) == "tensorrt", 60)
+        await until(lambda: [p.state for p in box.engines.status().plans] == ["serving"], 30)
+        status = box.engines.status()
+        assert status.build.state == "done"
+        assert status.canary.startswith("it sees 1")
+        shown = option(box)
+        assert shown.state == "serving"
+        assert shown.agreement is not None
+        assert shown.agreement.passed
+        redacted = counts_by(box.metrics.pictures_redacted, "").get("", 0)
+        await until(
+            lambda: counts_by(box.metrics.pictures_redacted, "").get("", 0) > redacted + 3, 30
+        )
+    assert lost(box) == before, "the swap cost pictures"
+    assert dict(counts_by(box.metrics.pictures_withheld, "reason")) == {}
+
+    monkeypatch.setenv("FAKE_BUILDER", "crash, were it asked")
+    async with running(a_box(tmp_path, models)) as again:
+        assert serving(again) == "tensorrt", "what was found out is remembered"
+        assert again.engines.status().build.state == "idle"
+
+
+async def test_a_plan_that_disagrees_is_refused_and_the_processor_goes_on(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_BUILDER", "blind")
+    async with running(a_box(tmp_path, models)) as box:
+        before = lost(box)
+        await until(lambda: option(box).state == "refused", 60)
+        assert "drawn people" in option(box).why or "agree" in option(box).why
+        await until(lambda: [p.state for p in box.engines.status().plans] == ["refused"], 30)
+        assert serving(box) == "onnx"
+        assert lost(box) == before
+
+
+async def test_a_builder_that_is_killed_costs_nothing_but_the_engine(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_BUILDER", "slow")
+    async with running(a_box(tmp_path, models)) as box:
+        await until(lambda: (box.engines.status().build.share or 0) > 0.1, 30)
+        assert kill_builders() == 1
+        await until(lambda: box.engines.status().build.state == "failed", 30)
+        await asyncio.sleep(1)
+        assert serving(box) == "onnx"
+        assert box.engines.status().plans == []
+        assert option(box).state == "to_build"
+
+        monkeypatch.setenv("FAKE_BUILDER", "")
+        await box.engines.build(force=True)
+        await until(lambda: serving(box) == "tensorrt", 60)
+
+
+async def test_three_faults_of_the_gpu_within_an_hour_and_the_processor_looks(
+    tmp_path: Path, models: Path, gpu: FakeGpu
+) -> None:
+    for fault in range(1, 4):
+        with pytest.raises(GpuLost):
+            await until_lost(a_box(tmp_path, models), gpu)
+        gpu.reset()
+        tensorrt_cuda._lost.clear()  # as a new process would have it
+        assert fault
+    async with running(a_box(tmp_path, models)) as box:
+        await asyncio.sleep(2)
+        status = box.engines.status()
+        assert (status.serving, status.faults) == ("onnx", 3)
+        await until(lambda: option(box).state == "refused", 30)
+        assert "3 times within an hour" in option(box).why
+        shown = troubles(box.view.status(), 2**40, 0)
+        assert "gpu_fault" in {one.alarm for one in shown}
+
+
+async def until_lost(box: Box, gpu: FakeGpu) -> None:
+    """Run a box until its GPU looks, and then lose it."""
+    task = asyncio.create_task(box.run(), name="box")
+    await until(lambda: task.done() or box.holder.up, 30)
+    await until(lambda: task.done() or serving(box) == "tensorrt", 60)
+    gpu.fail("cuEventQuery", 700)
+    async with asyncio.timeout(60):
+        await task
