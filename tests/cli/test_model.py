@@ -119,3 +119,51 @@ def test_the_default_model_is_imported_without_a_question(
     assert "Apache-2.0 (PaddlePaddle/PaddleDetection)" in capsys.readouterr().out
     assert main(["model", "check", *models]) == 0
     assert "picodet_s_416: ok" in capsys.readouterr().out
+
+
+def test_a_model_is_installed_in_half_precision_if_it_sees_the_same(
+    models: list[str], published: Published, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = published("picodet_s_416")
+    assert main(["model", "import", str(file), "--id", "pico", *models]) == 0
+    capsys.readouterr()
+    assert main(["model", "quantize", "pico", "--to", "fp16", *models, "--json"]) == 0
+    made = answer(capsys)
+    assert made["id"] == "pico_fp16"
+    assert made["agreement"]["passed"]
+    assert made["agreement"]["compared"] > 10
+    assert main(["model", "check", "pico_fp16", *models]) == 0
+
+
+def test_a_model_that_sees_nobody_in_the_drawn_scenes_is_not_installed(
+    file: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["model", "import", str(file), *IMPORT, *models]) == 0
+    assert main(["model", "quantize", "site", "--to", "fp16", *models]) == 1
+    assert "the reference sees nobody" in capsys.readouterr().err
+    assert main(["model", "check", "site_fp16", *models]) == 1
+
+
+def test_8_bits_without_pictures_of_the_place_are_refused(
+    models: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["model", "quantize", "--to", "int8", *models]) == 2
+    assert "--calibration DIR" in capsys.readouterr().err
+    (tmp_path / "none").mkdir()
+    ask = ["model", "quantize", "--to", "int8", "--calibration", str(tmp_path / "none"), *models]
+    assert main(ask) == 1
+    assert "not installed" in capsys.readouterr().err
+
+
+def test_a_folder_without_pictures_and_a_file_that_is_none_are_named(
+    file: Path, models: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["model", "import", str(file), *IMPORT, *models]) == 0
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    ask = ["model", "quantize", "site", "--to", "int8", "--calibration", str(folder), *models]
+    assert main(ask) == 1
+    said = capsys.readouterr().err
+    assert "broken.jpg" in said
+    assert "has no pictures" in said
