@@ -20,7 +20,7 @@ from edge.config.tensorrt import TensorRTConfig
 from edge.detections import Detections
 from edge.errors import GpuLost, PartFailed
 from edge.stages.batch_queue import Batch, BatchQueue
-from edge.stages.engines.tensorrt_cuda import Device, OutOfMemory, is_lost, keep
+from edge.stages.engines.tensorrt_cuda import Device, OutOfMemory, is_lost, keep, lost
 from edge.stages.engines.tensorrt_runtime import deserialise, library
 from edge.stages.engines.tensorrt_slot import Answer, Loaded, Slot, examined
 
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _POLL = 0.0005
 """Seconds between looks at a batch that is on the GPU."""
+_OPENING = 300.0
+"""Seconds for the libraries, the plan and the first runs."""
 _LEAVING = 10.0
 """Seconds that the thread gets to finish and free; one that hangs is left behind."""
 
@@ -78,7 +80,10 @@ class GpuThread:
                 picture fits), ``engine_failed``. GpuLost: as it says.
 
         """
-        return self._opened.result()
+        try:
+            return self._opened.result(_OPENING)
+        except TimeoutError:
+            raise lost(f"a plan was not loaded within {_OPENING:g} s: it hangs") from None
 
     def close(self) -> None:
         """Let it finish what is on the GPU and free everything. May be called twice."""

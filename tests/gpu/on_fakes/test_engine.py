@@ -103,6 +103,27 @@ def test_two_batches_are_on_the_gpu_at_once(gpu: FakeGpu) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize("graphs", [True, False])
+def test_each_of_many_callers_gets_the_answer_to_its_own_pictures(
+    gpu: FakeGpu, graphs: bool
+) -> None:
+    engine = opened(cuda_graphs=graphs, detect={"preferred_batch": (4,)})
+    gpu.latency(0.002)
+
+    def ask(seed: int) -> None:
+        chance = np.random.default_rng(seed)
+        for _ in range(20):
+            bright = chance.integers(100, 256, chance.integers(1, 12))
+            batch = np.concatenate([tiny.picture(int(value)) for value in bright])
+            found = engine.infer(batch, [f"camera {seed}"] * len(batch))
+            said = np.array([one.scores[0] for one in found])
+            np.testing.assert_allclose(said, bright / 255, atol=0.002)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(ask, range(12)))
+    engine.close()
+
+
 def test_who_has_given_up_is_not_looked_at(gpu: FakeGpu) -> None:
     engine = opened(slots=1, cuda_graphs=False, detect={"max_batch": 1, "timeout": "200ms"})
     gpu.latency(0.6)
