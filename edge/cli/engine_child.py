@@ -61,6 +61,7 @@ def _settle(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent and os.getppid() != parent:
         raise click.exceptions.Exit(1)
-    os.nice(_NICE)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

@@ -28,6 +28,8 @@ Heard = Callable[[str, float | None], None]
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the child's memory, and at how far it is."""
+_LAST_BYTES = 2.0
+"""Seconds in which the pipes of a child that has ended are empty, or somebody else holds them."""
 _LINE = 64 * 1024
 _TAIL = 4000
 _CRASHES = "a crash of the builder costs nothing but the engine: the box looks as before"
@@ -83,7 +85,8 @@ class BuildChild:
     Args:
         command: what to start, and the directory to start it in.
         environment: its environment.
-        memory: bytes (resident) beyond which it is stopped.
+        memory: bytes (resident) beyond which it is stopped; three fifths of the machine's memory
+            at the most, so that the box goes on.
         timeout: seconds after which it is stopped.
         heard: told how it goes.
 
@@ -100,7 +103,7 @@ class BuildChild:
     ) -> None:
         self._command, self._home = command
         self._environment = environment
-        self._memory = memory
+        self._memory = min(memory, total_memory() * 3 // 5)
         self._timeout = timeout
         self._heard = heard
         self._words = bytearray()
@@ -198,8 +201,10 @@ class BuildChild:
             self.peak = max(self.peak, resident(process.pid))
             if self.peak > self._memory:
                 _kill(process)
-                return
             await asyncio.sleep(LOOK_EVERY)
+        # It is gone. If something that it started keeps its pipes open, that goes, too.
+        await asyncio.sleep(_LAST_BYTES)
+        _kill_group(process.pid)
 
     def _result(self, code: int) -> Built:
         words = self._words.decode(errors="replace").strip()
@@ -207,7 +212,8 @@ class BuildChild:
             raise PartFailed(
                 f"the builder was stopped because it needed more than {self._memory / 2**20:.0f} "
                 "MiB of memory",
-                hint="[tensorrt] build_memory says how much it may have",
+                hint="[tensorrt] build_memory says how much it may have, up to three fifths of the "
+                "machine's",
                 reason="builder_memory",
             )
         if code == -signal.SIGKILL:
@@ -250,11 +256,20 @@ def resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def total_memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _kill(process: asyncio.subprocess.Process) -> None:
     """End it and whatever it has started."""
     if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill_group(process.pid)
+
+
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _number(said: object) -> float | None:

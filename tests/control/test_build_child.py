@@ -55,6 +55,20 @@ async def test_garbage_for_an_answer_is_no_engine(tmp_path: Path, line: str) -> 
     assert bench.plans.ls() == []
 
 
+async def test_what_the_builder_started_does_not_outlive_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    script = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True)"
+    bench.builds = Builds(
+        bench.config, bench.plans, command=([sys.executable, "-c", script], Path("/"))
+    )
+    await bench.builds.begin(bench.order())
+
+    async with asyncio.timeout(30):
+        end = await bench.builds.over()
+
+    assert (end.state, "no answer" in end.reason) == ("failed", True)
+
+
 async def test_a_killed_box_leaves_no_builder(tmp_path: Path) -> None:
     script = f"""
 import asyncio, os, sys
