@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from edge.ops.energy import STALE, Look, Meter, Unread, find_meter
 from edge.ops.metrics import Metrics, counts_by
 from edge.ops.power_cap import PowerCap
 from edge.web import view
+
+log = logging.getLogger(__name__)
 
 WINDOW = 300.0
 """Seconds over which the energy of 1000 pictures is measured."""
@@ -124,8 +127,18 @@ class BoxEnergy:
         each = self._per_thousand()
         self._metrics.energy_per_pictures.set(float("nan") if each is None else each)
         if self._cap is not None:
-            self._cap.measured(look.watts, now)
-            self._metrics.power_cap_share.set(self._cap.taken)
+            self._steer(self._cap, look.watts, now)
+
+    def _steer(self, cap: PowerCap, watts: float | None, now: float) -> None:
+        before = cap.share
+        cap.measured(watts, now)
+        self._metrics.power_cap_share.set(cap.taken)
+        if (before < 1) == (cap.share < 1):
+            return
+        if cap.share < 1:
+            log.info("%.1f W are more than %g W: live frames are left out", cap.watts, cap.cap)
+        else:
+            log.info("no more live frames are left out to keep to %g W", cap.cap)
 
     def _tell(self, look: Look) -> None:
         metrics = self._metrics
