@@ -1,6 +1,7 @@
 """TensorRT's builder as far as Edge uses it; what it does is in ``ODD_TENSORRT``, by name.
 
-``well``: the plan is the graph's bytes. ``slow``: so it is, a second later. ``hang``, ``crash``,
+``well``: the plan is the graph's bytes. ``large``: it is large. ``slow``: so it is, a second
+later. ``hang``, ``crash``,
 ``leave``, ``eat`` (memory), ``chatter`` (on standard output), ``none``, ``raise``, ``nobuilder``.
 """
 
@@ -153,6 +154,7 @@ ODDITIES = {
     "leave": lambda _body: os._exit(7),
     "eat": _eat,
     "chatter": _chatter,
+    "large": lambda _body: b"x" * 200_000,
     "none": lambda _body: None,
     "raise": _raise,
 }
