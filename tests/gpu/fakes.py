@@ -23,7 +23,8 @@ ON = "EDGE_FAKE_GPU"
 _SOURCE = ROOT / "tests" / "gpu" / "driver" / "fake.c"
 _LIBRARY = HERE / "lib" / "libcuda.so.1"
 _SHIM = """import sys
-from tests.gpu import fake_tensorrt
+from tests.gpu import fake_building, fake_tensorrt
+vars(fake_tensorrt).update(fake_building.NAMES)
 sys.modules[__name__] = fake_tensorrt
 """
 _VERSION = "10.16.1.11"
