@@ -1,8 +1,9 @@
 """The process that builds an engine, seen from outside: started, listened to, watched and ended.
 
 It runs native code of others, so nothing that it does is trusted: it may crash, hang, print what
-it likes, or eat all memory. Its answer counts only together with its exit code. It is nice, is what
-the kernel takes first where memory runs out, and dies with its parent (``edge/cli/engine_child.py``).
+it likes, or eat all memory. Its answer counts only together with its exit code. It is nice,
+is what the kernel takes first where memory runs out, and dies with its parent
+(``edge/cli/engine_child.py``).
 
 Tried with a builder that does all that (``tests/stages/engines/odd``), and with the real one of
 TensorRT-RTX (``tests/app/test_plan_order.py``). No build on a GPU has been seen.
