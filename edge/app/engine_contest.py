@@ -24,6 +24,8 @@ from edge.errors import GpuLost, PartFailed, Rejected
 
 log = logging.getLogger(__name__)
 
+CRASHES = 3
+"""An engine under which the process ended as often, one start after the other, is not opened."""
 _FAULTY = "the GPU failed"
 
 
@@ -67,8 +69,38 @@ class Contest:
         #: engines that do not serve in this run
         self.refused: dict[str, _Refusal] = {}
         self.options: dict[str, EngineOption] = {}
+        #: opened since the process is known to survive them
+        self._open: set[str] = set()
         #: milliseconds that ONNX Runtime takes, as measured beside another engine
         self.pace: float | None = None
+
+    def opened(self, way: Way) -> Callable[[Installed, float | None], Engine]:
+        """Return how an engine is opened; that it was is on disk before anything native runs.
+
+        A library that takes the process down with it would do so at every start. ``survived``
+        forgets it.
+        """
+
+        def open_it(installed: Installed, threshold: float | None) -> Engine:
+            self._memory.keep(_mark(way.name), {"starts": self._starts(way.name) + 1})
+            self._open.add(way.name)
+            return way.open(installed, threshold)
+
+        return open_it
+
+    def survived(self) -> None:
+        """Forget which engines were opened: nothing came of it. Blocks."""
+        while self._open:
+            self._memory.forget(_mark(self._open.pop()))
+
+    def forgive(self, name: str) -> None:
+        """Let an engine be tried again that was refused in this run. Blocks."""
+        self.refused.pop(name, None)
+        self._memory.forget(_mark(name))
+
+    def _starts(self, name: str) -> int:
+        starts = (self._memory.get(_mark(name)) or {}).get("starts")
+        return starts if isinstance(starts, int) else 0
 
     def look(self) -> None:
         """Say of each engine whether it could look on this box. Blocks for a moment."""
@@ -115,6 +147,9 @@ class Contest:
             self.refused[way.name] = _Refusal(why=why, hint="see the log; it is tried again later")
         elif (gone := self.refused.get(way.name)) and gone.why.startswith(_FAULTY):
             del self.refused[way.name]
+        if way.name not in self._open and self._starts(way.name) >= CRASHES:
+            why = f"Edge ended {CRASHES} times without a word after it was opened"
+            self.refused[way.name] = _Refusal(why=why, hint=f"edge engine use {way.name} tries it")
         refused = self.refused.get(way.name)
         if refused is not None:
             return EngineOption(name=way.name, state="refused", why=refused.why, hint=refused.hint)
@@ -193,6 +228,10 @@ class Contest:
         """Whether the GPU may be tried again after its faults."""
         gone = self.refused.get("tensorrt")
         return gone is not None and gone.why.startswith(_FAULTY) and not self._faults.too_many
+
+
+def _mark(name: str) -> str:
+    return f"opened {name}"
 
 
 def _option_of(name: str, one: Trial) -> EngineOption:

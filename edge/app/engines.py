@@ -61,7 +61,7 @@ class BoxEngines:
             self.choice, self.ways, self._memory, self.faults, parity, hands=hands
         )
         for way in self.ways.values():
-            self.choice.ways[way.name] = way.open
+            self.choice.ways[way.name] = self.contest.opened(way)
         self.choice.best = self.contest.best
         self.choice.failed = self.contest.could_not
         self._breaks: dict[str, int] = {}
@@ -121,6 +121,7 @@ class BoxEngines:
                 async with asyncio.timeout(_LOOK_S):
                     await self._wake.wait()
             except TimeoutError:
+                await asyncio.to_thread(self.contest.survived)
                 if not self.contest.again():
                     continue
             self._wake.clear()
@@ -133,7 +134,8 @@ class BoxEngines:
                 log.warning("the engines could not be compared: %s. %s", error, error.hint)
 
     async def close(self) -> None:
-        """Stop a builder that runs."""
+        """Stop a builder that runs, and note that nothing went wrong."""
+        await asyncio.to_thread(self.contest.survived)
         for way in self.ways.values():
             await way.close()
 
@@ -322,7 +324,7 @@ class BoxEngines:
         way, gpu, info = self.ways.get(name), self._gpu(), self.holder.info
         before, pinned = self.choice.wanted, "" if gpu is None else gpu.pinned
         if way is not None:
-            self.contest.refused.pop(name, None)
+            await asyncio.to_thread(self.contest.forgive, name)
             option = await asyncio.to_thread(self.contest.why_not, way)
             if option is not None:
                 raise Rejected(option.why, hint=option.hint, reason=option.state)
