@@ -88,3 +88,9 @@ def test_a_box_without_an_area_silences_nobody_and_stays() -> None:
 def test_nobody_is_kept_of_nobody() -> None:
     empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
     assert suppress(*empty, 0.5, 0.01).shape == (0,)
+
+
+def test_a_box_that_is_no_number_stays_for_the_engine_to_refuse() -> None:
+    boxes = np.array([[0, 0, 10, 10], [np.nan, 0, 10, 10]], np.float32)
+    keep = suppress(boxes, np.array([0.9, 0.8], np.float32), np.zeros(2, np.int32), 0.1, 0.01)
+    assert keep.tolist() == [True, True]
