@@ -1,6 +1,6 @@
 """Measure, print a table, write ``build/bench.json``.
 
-python -m tests.bench [abcdefghijklmsw] [--rounds N]
+python -m tests.bench [abcdefghijklmstuvw] [--rounds N]
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         l_waiting,
         m_upstream,
         s_fleet,
+        t_engine,
+        u_batching,
+        v_swap,
         w_kernels,
     )
 
@@ -56,6 +59,9 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         "l": l_waiting.measure,
         "m": lambda inputs: m_upstream.measure(inputs, rounds),
         "s": s_fleet.measure,
+        "t": t_engine.measure,
+        "u": u_batching.measure,
+        "v": v_swap.measure,
         "w": w_kernels.measure,
     }
 
@@ -80,7 +86,7 @@ def main() -> int:
     """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("letters", nargs="?", default="abcdefghijklmsw", help="which ones")
+    parser.add_argument("letters", nargs="?", default="abcdefghijklmstuvw", help="which ones")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of (a), (b), (j) and (m)")
     asked = parser.parse_args()
     here, inputs, rows = machine(), prepare(), []
