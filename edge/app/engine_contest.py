@@ -226,8 +226,8 @@ class Contest:
 
     def again(self) -> bool:
         """Whether the GPU may be tried again after its faults."""
-        gone = self.refused.get("tensorrt")
-        return gone is not None and gone.why.startswith(_FAULTY) and not self._faults.too_many
+        faulty = any(one.why.startswith(_FAULTY) for one in self.refused.values())
+        return faulty and not self._faults.too_many
 
 
 def _mark(name: str) -> str:

@@ -165,12 +165,12 @@ async def test_a_builder_that_is_killed_costs_nothing_but_the_engine(
 async def test_three_faults_of_the_gpu_within_an_hour_and_the_processor_looks(
     tmp_path: Path, models: Path, gpu: FakeGpu
 ) -> None:
-    for fault in range(1, 4):
+    for _ in range(3):
         with pytest.raises(GpuLost):
             await until_lost(a_box(tmp_path, models), gpu)
         gpu.reset()
+        lost = tensorrt_cuda._lost.copy()
         tensorrt_cuda._lost.clear()  # as a new process would have it
-        assert fault
     async with running(a_box(tmp_path, models)) as box:
         await asyncio.sleep(2)
         status = box.engines.status()
@@ -179,6 +179,7 @@ async def test_three_faults_of_the_gpu_within_an_hour_and_the_processor_looks(
         assert "3 times within an hour" in option(box).why
         shown = troubles(box.view.status(), 2**40, 0)
         assert "gpu_fault" in {one.alarm for one in shown}
+    tensorrt_cuda._lost += lost  # what lies on a lost GPU stays there
 
 
 async def until_lost(box: Box, gpu: FakeGpu) -> None:

@@ -1,0 +1,224 @@
+"""Which engine looks: tried once, remembered, and never one that disagrees or crashes."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.app.engine_contest import CRASHES, Contest
+from edge.app.gpu_faults import WINDOW, GpuFaults
+from edge.config.detect import DetectConfig, ModelsConfig
+from edge.contracts import Engine
+from edge.control.engine_memory import Memory
+from edge.control.engines import EngineChoice
+from edge.detections import Detections
+from edge.engine_status import Agreement, Build
+from edge.errors import PartFailed
+from tests.stages.parts import FixedEngine
+
+
+class Paced(FixedEngine):
+    """Takes its time."""
+
+    def __init__(self, seconds: float, name: str = "onnx") -> None:
+        super().__init__()
+        self.info = dataclasses.replace(self.info, name=name)
+        self._seconds = seconds
+
+    def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
+        time.sleep(self._seconds)
+        return super().infer(batch, sources)
+
+
+@dataclass
+class Model:
+    id: str = "m"
+    path: Path = Path("m")
+    digest: str = "d" * 64
+
+
+@dataclass
+class FakeWay:
+    """An engine that is there, and remembers how often it was opened."""
+
+    name: str = "openvino"
+    on_gpu: bool = False
+    seconds: float = 0.001
+    lack: tuple[str, str] | None = None
+    fails: str = ""
+    version: str = "1"
+    opened: str = ""
+    tries: int = 0
+    refusals: list[str] = field(default_factory=list)
+
+    def lacks(self) -> tuple[str, str] | None:
+        return self.lack
+
+    def identity(self, model: Any) -> str:  # noqa: ARG002
+        return self.version
+
+    def open(self, model: Any, threshold: float | None) -> Engine:  # noqa: ARG002
+        self.tries += 1
+        if self.fails:
+            raise PartFailed("it does not run", reason=self.fails)
+        return Paced(self.seconds, self.name)
+
+    async def build(self, model: Any, *, force: bool, asked: bool = False) -> Build:  # noqa: ARG002
+        return Build()
+
+    def refuse(self, identity: str, why: str) -> None:
+        self.refusals.append(f"{identity} {why}")
+
+    def serves(self, yes: bool) -> None:
+        """Nothing is kept."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Bench:
+    """A contest as one start of a box has it; the next one has the same memory."""
+
+    def __init__(
+        self, home: Path, way: FakeWay, *, passed: bool = True, wanted: str = "auto"
+    ) -> None:
+        self.way, self.faults = way, GpuFaults(3)
+        self.agreements = 0
+
+        def agree(_: Engine, __: Engine) -> Agreement:
+            self.agreements += 1
+            return Agreement(passed=passed, text="well" if passed else "it loses 3 of 20")
+
+        self.choice = EngineChoice(
+            DetectConfig.model_validate({"model": "m", "engine": wanted}),
+            ModelsConfig(),
+            models=Shelf(),
+            onnx=lambda _, __: Paced(0.005),
+            builtin=lambda _: FixedEngine(),
+        )
+        memory = Memory(home / "measured.json")
+        ways: Any = {way.name: way}
+        self.contest = Contest(self.choice, ways, memory, self.faults, agree, hands=1)
+        self.choice.ways[way.name] = self.contest.opened(way)
+        self.choice.best = self.contest.best
+        self.choice.failed = self.contest.could_not
+
+    async def considered(self) -> tuple[str, str, str]:
+        await self.contest.consider(Model())  # type: ignore[arg-type]
+        option = self.contest.options[self.way.name]
+        return option.state, option.why, self.contest.best(Model())  # type: ignore[arg-type]
+
+
+class Shelf:
+    def find(self, model: str) -> Model | None:
+        return Model(id=model)
+
+    async def pull(self, model: str, *, timeout: float) -> Model:  # noqa: ASYNC109, ARG002
+        return Model(id=model)
+
+
+async def test_the_fastest_that_agrees_is_best_and_is_tried_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FakeWay())
+    state, why, best = await bench.considered()
+    assert (state, best) == ("ready", "openvino")
+    assert "ms a picture" in why
+    again = Bench(tmp_path, FakeWay())
+    assert (await again.choice.open()).info.name == "openvino"
+    await again.considered()
+    assert (bench.agreements, again.agreements) == (1, 0)
+
+
+async def test_another_version_is_tried_anew(tmp_path: Path) -> None:
+    await Bench(tmp_path, FakeWay()).considered()
+    newer = Bench(tmp_path, FakeWay(version="2"))
+    assert (await newer.choice.open()).info.name == "onnx"
+    await newer.considered()
+    assert newer.agreements == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "passed", "state", "why"),
+    [
+        (FakeWay(), False, "refused", "it loses 3 of 20"),
+        (FakeWay(seconds=0.0049), True, "ready", "not enough faster"),
+        (FakeWay(fails="canary"), True, "refused", "does not run"),
+        (FakeWay(fails="bad_plan"), True, "refused", "does not run"),
+        (FakeWay(lack=("it is not installed", "pip")), True, "missing", "not installed"),
+    ],
+    ids=["disagrees", "slow", "blind", "broken", "missing"],
+)
+async def test_else_onnx_runtime_is_best_and_it_says_why(
+    tmp_path: Path, way: FakeWay, passed: bool, state: str, why: str
+) -> None:
+    bench = Bench(tmp_path, dataclasses.replace(way), passed=passed)
+    found = await bench.considered()
+    assert (found[0], found[2]) == (state, "onnx")
+    assert why in found[1]
+    assert (await bench.choice.open()).info.name == "onnx"
+    assert bool(bench.way.refusals) == (way.fails == "canary" or not passed)
+
+
+async def test_who_asks_for_an_engine_by_name_gets_it_though_it_is_slower(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FakeWay(seconds=0.01), wanted="openvino")
+    assert (await bench.considered())[2] == "openvino"
+    disagrees = Bench(tmp_path / "other", FakeWay(), passed=False, wanted="openvino")
+    assert (await disagrees.considered())[2] == "onnx"
+
+
+async def test_the_best_that_does_not_open_any_more_gives_way_to_onnx_runtime(
+    tmp_path: Path,
+) -> None:
+    await Bench(tmp_path, FakeWay()).considered()
+    later = Bench(tmp_path, FakeWay(fails="bad_model"))
+    assert (await later.choice.open()).info.name == "onnx"
+    assert (await later.considered())[0] == "refused"
+
+
+async def test_an_engine_under_which_the_process_ends_is_left_alone_at_last(
+    tmp_path: Path,
+) -> None:
+    await Bench(tmp_path, FakeWay()).considered()
+    for _ in range(CRASHES):  # each of these processes ends without a word
+        start = Bench(tmp_path, FakeWay())
+        (await start.choice.open()).close()
+    last = Bench(tmp_path, FakeWay())
+    assert (await last.choice.open()).info.name == "onnx"
+    assert last.way.tries == 0
+    state, why, _ = await last.considered()
+    assert state == "refused"
+    assert "ended 3 times" in why
+    last.contest.forgive("openvino")
+    assert (await last.choice.open()).info.name == "openvino"
+
+
+async def test_a_process_that_lived_on_or_ended_in_order_counts_for_nothing(
+    tmp_path: Path,
+) -> None:
+    await Bench(tmp_path, FakeWay()).considered()
+    for _ in range(CRASHES + 1):
+        start = Bench(tmp_path, FakeWay())
+        assert (await start.choice.open()).info.name == "openvino"
+        start.contest.survived()
+
+
+async def test_a_gpu_that_failed_too_often_is_left_alone_for_an_hour(tmp_path: Path) -> None:
+    now = 1000.0
+    bench = Bench(tmp_path, FakeWay(on_gpu=True))
+    bench.faults._clock = lambda: now
+    assert (await bench.considered())[2] == "openvino"
+    for _ in range(3):
+        await bench.faults.note()
+    state, why, best = await bench.considered()
+    assert (state, best) == ("refused", "onnx")
+    assert "3 times within an hour" in why
+    now += WINDOW + 1
+    assert bench.contest.again()
+    assert (await bench.considered())[2] == "openvino"
