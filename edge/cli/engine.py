@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -19,6 +20,7 @@ from edge.cli.engine_child import build_child
 from edge.cli.engine_show import listing, looks
 from edge.cli.show import answer, json_option, warn
 from edge.errors import EdgeError
+from edge.web.present_engines import being_tried
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at how far a build is."""
@@ -99,12 +101,19 @@ def _stop(client: BoxClient, *, as_json: bool) -> None:
 
 
 def _follow(client: BoxClient, build: Mapping[str, Any], show: Show) -> Mapping[str, Any]:
-    """Ask how far it is until it has ended; return all that the box says of its engines then."""
+    """Ask how far it is until it was built and tried; return what the box says of its engines."""
+    tried_until: float | None = None
     while True:
         told: Mapping[str, Any] = client.ask("/v1/engines")
-        if told["build"]["state"] != "running" or told["build"]["key"] != build["key"]:
+        now = told["build"]
+        if being_tried(told):
+            tried_until = tried_until or time.monotonic() + _SWAP
+            now = {"phase": "trying it beside ONNX Runtime", "share": None}
+        elif now["state"] != "running":
             return told
-        show(told["build"])
+        if told["build"]["key"] != build["key"] or time.monotonic() > (tried_until or math.inf):
+            return told
+        show(now)
         try:
             time.sleep(LOOK_EVERY)
         except KeyboardInterrupt:

@@ -34,6 +34,9 @@ def engines_model(status: Mapping[str, Any]) -> dict[str, Any]:
     build, gpu = status["build"], status["gpu"]
     running = build["state"] == "running"
     shown = [_option(one, told=build["reason"]) for one in shown_options(status)]
+    if being_tried(status):
+        tried = {"word": "Built, and tried now", "why": "", "hint": ""}
+        shown = [one | tried if one["id"] == "tensorrt" else one for one in shown]
     return {
         "now": _now(status, shown),
         "wanted": "" if status["wanted"] == "auto" else engine_name(status["wanted"]),
@@ -60,6 +63,16 @@ def may_build(status: Mapping[str, Any]) -> bool:
     """Tell whether a build could be asked for: there is a GPU, and what it takes to build."""
     gpu = status["gpu"]
     return gpu is not None and gpu["usable"] and bool(gpu["library"])
+
+
+def being_tried(status: Mapping[str, Any]) -> bool:
+    """Tell whether an engine was built a moment ago, and nobody knows yet what it is worth."""
+    build = status["build"]
+    waits = any(
+        one["name"] == "tensorrt" and one["state"] in ("to_build", "building")
+        for one in status["options"]
+    )
+    return waits and build["state"] == "done" and build["model"] == status["model"]
 
 
 def _now(status: Mapping[str, Any], shown: list[dict[str, Any]]) -> dict[str, Any]:

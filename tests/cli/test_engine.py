@@ -10,7 +10,7 @@ from rich.console import Console
 
 from edge.cli import engine
 from edge.cli.main import main
-from edge.engine_status import Build, EngineStatus
+from edge.engine_status import Build, EngineOption, EngineStatus
 from tests.cli.running_box import RunningBox
 from tests.web.engine_parts import KEY, OLD, MadeUpEngines, plan, status_of, with_gpu
 
@@ -78,6 +78,23 @@ def test_a_build_is_followed_to_its_end(
     assert main(["engine", "build", "--force"]) == 0
     assert engines.asked == [("build", "", True)]
     assert capsys.readouterr().out.splitlines()[0] == "picodet_s_416: built in 143 s"
+
+
+def test_what_was_built_is_waited_for_until_it_was_tried(
+    box: RunningBox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Tried(Building):
+        looks = 0
+
+        def status(self) -> EngineStatus:
+            self.looks += 1
+            state: Any = "serving" if self.looks > 6 else "to_build"
+            option = EngineOption(name="tensorrt", state=state, why="it has to be built first")
+            return replace(super().status(), options=(option,), why=f"look {self.looks}")
+
+    box.have(Tried(step("done")))
+    assert main(["engine", "build"]) == 0
+    assert "look 7" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
