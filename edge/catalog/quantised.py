@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge.catalog import quantize
+from edge.catalog.engine_form import engine_form
 from edge.catalog.installed import Catalog, Installed
 from edge.catalog.manifest import Manifest, make_manifest
 from edge.catalog.parity import CLOSE, EIGHT_BIT, agreement
@@ -58,12 +59,14 @@ def quantise(
 
     Raises:
         PartFailed: nothing was installed; ``reason`` is ``not_installed``, ``quantised_already``,
-            ``few_pictures``, ``not_convertible`` or ``no_parity``.
+            ``no_engine_form``, ``few_pictures``, ``not_convertible`` or ``no_parity``.
 
     """
     installed = _original(catalog, model)
     body = installed.path.with_name("source.onnx").read_bytes()
     network = load(body, model)
+    # Fewer bits are for a GPU: what cannot be built for one is refused before the work.
+    engine_form(network, installed.manifest)
     compared = pictures
     if to == "fp16":
         made = quantize.fp16(network, installed.manifest)

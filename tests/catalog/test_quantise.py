@@ -170,6 +170,16 @@ def test_what_is_quantised_already_is_not_quantised_again(catalog: Catalog, peop
     assert caught.value.reason == "quantised_already"
 
 
+def test_a_model_that_no_gpu_could_run_is_refused_before_the_work(
+    tmp_path: Path, published: Published
+) -> None:
+    own_nms = Catalog(tmp_path)
+    own_nms.import_file(published("yolox_nano_640_e2e"))
+    with pytest.raises(PartFailed, match="NonMaxSuppression") as caught:
+        quantise(own_nms, "yolox_nano_640_e2e", "fp16", [], OnnxEngine.open)
+    assert caught.value.reason == "no_engine_form"
+
+
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PartFailed, match="site is not installed"):
         quantise(Catalog(tmp_path), "site", "fp16", [], OnnxEngine.open)
