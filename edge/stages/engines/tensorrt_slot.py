@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 INPUT = "image"
 OUTPUTS = ("boxes", "scores", "labels")
+_POLL = 0.0005
 _WARM_UP = 60.0
 """Seconds that the first runs may take: the driver loads kernels then."""
 
@@ -136,7 +137,12 @@ class Slot:
 
         """
         batch.copy_to(self._image.host)
-        self._go(len(batch), patience)
+        try:
+            self._go(len(batch), patience)
+        except PartFailed:
+            # part of it may be under way: it must not write into the next batch
+            self._settle(patience)
+            raise
 
     def done(self) -> bool:
         """Tell whether the batch has been looked at. Never blocks.
@@ -245,24 +251,36 @@ class Slot:
         self._contexts[n] = self._context()
         pictures = [_noise(self._image.host[:n].shape, seed) for seed in (1, 2)]
         plain = [self._run(n, picture) for picture in pictures]
-        graph = Graph(self._device, self._stream, lambda: self._enqueue(n))
-        self.graphs[n] = graph
-        for picture, expected in zip(pictures, plain, strict=True):
-            said = self._run(n, picture)
-            if not all(
-                np.array_equal(a, b, equal_nan=a.dtype == np.float32)
-                for a, b in zip(expected, said, strict=True)
-            ):
-                del self.graphs[n]
-                graph.free()
-                raise PartFailed("a replay says something else than a plain run")
+        graph = self.graphs[n] = Graph(self._device, self._stream, lambda: self._enqueue(n))
+        try:
+            for picture, expected in zip(pictures, plain, strict=True):
+                _check_same(self._run(n, picture), expected)
+        except GpuLost:
+            raise
+        except PartFailed:
+            # before its context goes, on which it would run
+            del self.graphs[n]
+            graph.free()
+            raise
+
+    def _settle(self, patience: float) -> None:
+        self._stream.mark()
+        self._deadline = time.monotonic() + patience
+        while not self.done():
+            time.sleep(_POLL)
 
     def _run(self, n: int, pictures: NDArray[np.uint8] | None = None) -> Answer:
         self._image.host[:n] = 114 if pictures is None else pictures
         self._go(n, _WARM_UP)
         while not self.done():
-            time.sleep(0.0005)
+            time.sleep(_POLL)
         return self.answer()
+
+
+def _check_same(said: Answer, expected: Answer) -> None:
+    for one, other in zip(said, expected, strict=True):
+        if not np.array_equal(one, other, equal_nan=one.dtype == np.float32):
+            raise PartFailed("a replay says something else than a plain run")
 
 
 def _noise(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:

@@ -199,11 +199,12 @@ CUresult cuStreamBeginCapture(CUstream s, CUstreamCaptureMode m) {
     return 0;
 }
 CUresult cuStreamEndCapture(CUstream s, CUgraph *g) {
-    NEED;
-    if (!s->recording) return 901;
+    CUresult result = outcome(__func__);
     record *r = s->recording;
-    s->recording = 0, capturing = 0, *g = 0;
-    if (s->broken) { free(r); return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED; }
+    s->recording = 0, capturing = 0, *g = 0;  // it ends, whatever came of it
+    if (!r) return 901;
+    if (!result && s->broken) result = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+    if (result) { free(r); return result; }
     *g = (CUgraph)r;
     __sync_fetch_and_add(&live[GRAPHS], 1);
     return 0;

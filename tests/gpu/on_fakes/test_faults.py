@@ -16,6 +16,24 @@ from tests.gpu.fakes import FakeGpu
 from tests.gpu.on_fakes.parts import opened
 
 STICKY = sorted(tensorrt_cuda.STICKY)
+CALLS = [
+    "cuMemAlloc_v2",
+    "cuMemHostAlloc",
+    "cuStreamCreate",
+    "cuEventCreate",
+    "cuEventRecord",
+    "cuEventQuery",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemsetD8Async",
+    "cuLaunchHostFunc",
+    "cuGraphLaunch",
+    "cuStreamBeginCapture_v2",
+    "cuStreamEndCapture",
+    "cuGraphInstantiateWithFlags",
+    "cuStreamQuery",
+    "cuDevicePrimaryCtxRetain",
+]
 _SLOT = 32 * 32 * 3 * 8 + fake_tensorrt.WORKSPACE
 
 
@@ -142,6 +160,38 @@ def test_memory_that_stays_out_fails_the_engine(gpu: FakeGpu) -> None:
         engine.infer(tiny.picture(255), [None])
     assert raised.value.reason == "gpu_memory"
     engine.close()
+
+
+@pytest.mark.parametrize("call", ["cuGraphLaunch", "cuStreamEndCapture"])
+def test_a_graph_that_fails_at_first_is_never_replayed(gpu: FakeGpu, call: str) -> None:
+    gpu.fail(call, 901, after=1, times=99)
+    engine = opened(slots=1)
+    gpu.reset()
+    for _ in range(3):
+        assert len(engine.infer(tiny.picture(255), [None])[0]) == 1
+        assert len(engine.infer(tiny.picture(0), [None])[0]) == 0
+    engine.close()
+
+
+@pytest.mark.parametrize("code", [1, 2, 700])
+@pytest.mark.parametrize("call", CALLS)
+def test_whatever_fails_an_answer_is_right_or_an_error(gpu: FakeGpu, call: str, code: int) -> None:
+    for after in (0, 3, 9):
+        gpu.reset()
+        tensorrt_cuda._lost.clear()
+        gpu.fail(call, code, after=after)
+        try:
+            engine = opened()
+        except PartFailed:
+            continue
+        for bright in (255, 0, 255, 0):
+            try:
+                (found,) = engine.infer(tiny.picture(bright), [None])
+            except PartFailed:
+                continue
+            assert len(found) == bool(bright)
+        engine.close()
+    tensorrt_cuda.lost("a sticky error may have come and gone")
 
 
 def test_a_process_that_lost_its_gpu_ends_in_order() -> None:
