@@ -29,7 +29,7 @@ from edge.errors import PartFailed
 log = logging.getLogger(__name__)
 
 Heard = Callable[[str, float | None], None]
-"""Hears the phase and the share that is done, on the loop, whenever they are others."""
+"""Hears the phase and the share that is done, on the loop: when they are others, and at the end."""
 
 LOOK_EVERY = 0.25
 """Seconds between two looks at the child's memory, and at how far it is."""
@@ -156,6 +156,7 @@ class BuildChild:
         finally:
             watch.cancel()
             _kill(process)
+            self._heard(*self._stands)
             await process.wait()
         return self._result(process.returncode or 0)
 

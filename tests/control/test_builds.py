@@ -140,11 +140,11 @@ async def test_two_processes_do_not_build_at_once(
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("crash", "crashed (SIGSEGV)"),
+        ("crash", "crashed (SIGSEGV): tactic 7"),
         ("leave", "exit code 7 and no answer: tactic 7"),
         ("none", "tactic 7 of layer conv_3 is out of memory"),
         ("raise", "std::bad_alloc"),
-        ("nobuilder", "could not be built"),
+        ("nobuilder", "factory function returned nullptr"),
     ],
 )
 async def test_a_builder_that_fails_costs_the_engine_only(
@@ -154,6 +154,7 @@ async def test_a_builder_that_fails_costs_the_engine_only(
 
     assert end.state == "failed"
     assert said in end.reason
+    assert end.phase != "starting"
     assert bench.plans.ls() == []
     assert bench.left() == []
     assert (await bench.built("well", monkeypatch)).state == "done"

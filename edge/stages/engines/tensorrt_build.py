@@ -32,6 +32,7 @@ Tell = Callable[[str, float | None], None]
 OSError where nobody listens any more; then the building ends."""
 
 INPUT, OUTPUTS = "image", {"boxes", "scores", "labels"}
+_LESS = "less [tensorrt] workspace or a lower level may help"
 _FAILURES = (TypeError, ValueError, RuntimeError, MemoryError)
 """What the bindings raise; a factory that could not make its object is a TypeError."""
 
@@ -103,7 +104,7 @@ def build(request: BuildRequest, tell: Tell) -> str:
         body = _built(trt, request, lines, tell)
     except _FAILURES as error:
         what = f"{type(error).__name__}: {error}; {lines.said()}"
-        raise _failed(lines, "build_failed", what) from error
+        raise _failed(lines, "build_failed", what, _LESS) from error
     tell("writing", None)
     _write(Path(request.plan), body)
     return f"{request.library} {trt.__version__}"
@@ -156,7 +157,12 @@ def _built(trt: Any, request: BuildRequest, lines: Lines, tell: Tell) -> Any:
         log = logger(trt, lines)
         builder = trt.Builder(log)
     except TypeError as error:
-        raise _failed(lines, "no_builder", hint="does the GPU's driver work? nvidia-smi") from error
+        raise _failed(
+            lines,
+            "no_builder",
+            f"{lines.said()} ({error})",
+            hint="does the GPU's driver work? nvidia-smi",
+        ) from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     tell("reading the graph", None)
     parser = trt.OnnxParser(network, log)  # the network's weights are its own until the end
@@ -172,9 +178,7 @@ def _built(trt: Any, request: BuildRequest, lines: Lines, tell: Tell) -> Any:
     _recall(config, cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _failed(
-            lines, "build_failed", hint="less [tensorrt] workspace or a lower level may help"
-        )
+        raise _failed(lines, "build_failed", hint=_LESS)
     _remember(config, cache)
     return memoryview(plan)
 
