@@ -69,7 +69,7 @@ def _gpu(gpu: GpuFacts) -> list[tuple[str, str]]:
         ]
     library = " ".join(part for part in (gpu.library, gpu.library_version) if part)
     rows += [
-        ("driver", f"for CUDA {gpu.driver}" if gpu.driver else "none"),
+        ("driver", f"for CUDA {gpu.driver}" if gpu.driver else "none that answers"),
         ("library", library or "none (tensorrt, or tensorrt_rtx)"),
         ("pycuda", gpu.pycuda or "none"),
     ]

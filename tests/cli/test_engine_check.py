@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from edge.cli.engine_check import fit, lines
 from edge.cli.main import main
 from edge.engine_status import GpuFacts
 from edge.stages.engines.tensorrt_probe import probe
+from tests.gpu.fakes import LIBRARY_PATH, environment
 from tests.web.engine_parts import GPU
 
 CPU = {"onnxruntime": "1.31.1", "openvino": ""}
@@ -67,6 +70,32 @@ def test_a_machine_without_a_gpu_is_told_exactly_what_is_missing(
     facts = json.loads(capsys.readouterr().out)
     assert (facts["fit"], facts["gpu"]["usable"]) == (False, False)
     assert facts["processor"]["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ({}, 0, "Fake GPU"),
+        ({"FAKE_CUDA_INTEGRATED": "1"}, 0, "shared with the processor"),
+        ({"FAKE_CUDA_INIT": "803"}, 4, "the NVIDIA driver does not start"),
+    ],
+)
+def test_the_driver_is_asked_and_what_it_says_is_told(
+    tmp_path: Path, fault: dict[str, str], code: int, words: str
+) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(
+        f'[store]\nkind = "folder"\npath = "x"\n[tensorrt]\nlibrary_path = "{LIBRARY_PATH}"\n'
+    )
+    told = subprocess.run(
+        [sys.executable, "-m", "edge", "engine", "check", "-c", str(file)],
+        env=environment(**fault),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stderr) == (code, "")
+    assert words in told.stdout
 
 
 def test_a_configuration_with_faults_is_named(
