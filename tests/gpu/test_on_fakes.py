@@ -9,11 +9,13 @@ HERE = ROOT / "tests" / "gpu"
 FILES = [*sorted((HERE / "on_fakes").glob("test_*.py")), HERE / "test_cuda.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem.removeprefix("test_"))
 def test_what_is_tested_on_the_fake_gpu_passes(file: object) -> None:
     expect_tests_to_pass(str(file))
 
 
+@pytest.mark.slow
 def test_tensorrt_owes_its_caller_what_every_engine_does() -> None:
     expect_tests_to_pass(str(ROOT / "tests" / "contracts" / "test_engine.py"), "-k", "tensorrt")
 
