@@ -147,45 +147,37 @@ def rows(
     later: list[float],
 ) -> list[Row]:
     ratio, share, wait = middle(together) / full, middle(shares), middle(later)
-    goal, kept = at_least(ratio, FULL)
-    fair_goal, fair = at_least(share, SHARE)
-    late_goal, soon = at_most(wait, LATER)
     note = (
         f"stand-in engine of {BATCH_S * 1000:g} ms a batch and {PICTURE_S * 1000:g} ms a picture; "
         f"max_batch {CAMERAS}, max_queue_delay {DELAY * 1000:g} ms; {len(together)} rounds in turn"
     )
+    speed = f"{middle(together):.0f} to {full:.0f} pictures/s"
+    gain = middle([t / a for t, a in zip(together, alone, strict=True)])
+    slow = f"{middle(together):.0f} to {middle(alone):.0f} pictures/s"
     return [
-        Row(
-            part="u",
-            what="batching, 8 cameras",
-            value=ratio,
-            unit="of full batches",
-            against=f"{middle(together):.0f} to {full:.0f} pictures/s",
-            goal=goal,
-            kept=kept,
-            note=note,
-        ),
-        Row(
-            part="u",
-            what="batching, 8 cameras",
-            value=middle([t / a for t, a in zip(together, alone, strict=True)]),
-            unit="times one by one",
-            against=f"{middle(together):.0f} to {middle(alone):.0f} pictures/s",
-        ),
-        Row(
-            part="u",
-            what="least served of 8, one greedy",
-            value=share,
-            unit="of its share",
-            goal=fair_goal,
-            kept=fair,
-        ),
-        Row(
-            part="u",
-            what="a camera alone waits longer",
-            value=wait,
-            unit="ms",
-            goal=late_goal,
-            kept=soon,
-        ),
+        _row("batching, 8 cameras", ratio, "of full batches", at_least(ratio, FULL), speed, note),
+        _row("batching, 8 cameras", gain, "times one by one", ("", None), slow),
+        _row("least served of 8, one greedy", share, "of its share", at_least(share, SHARE)),
+        _row("a camera alone waits longer", wait, "ms", at_most(wait, LATER)),
     ]
+
+
+def _row(
+    what: str,
+    value: float,
+    unit: str,
+    goal: tuple[str, bool | None],
+    against: str = "",
+    note: str = "",
+) -> Row:
+    text, kept = goal
+    return Row(
+        part="u",
+        what=what,
+        value=value,
+        unit=unit,
+        against=against,
+        goal=text,
+        kept=kept,
+        note=note,
+    )

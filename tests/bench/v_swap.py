@@ -77,39 +77,33 @@ def measure(inputs: Inputs, rounds: int = ROUNDS) -> list[Row]:
     gap = middle([max(one.swap.gaps) for one in found])
     usual = middle([max(one.usual.gaps) for one in found])
     none = sum(one.swap.found_none for one in found)
-    lost_goal, quick = at_most(lost / stop, LOST)
-    gap_goal, close = at_most(gap / usual, GAP)
-    none_goal, kept = at_most(none, 0)
+    note = (
+        f"{MODEL} on ONNX Runtime, opened anew while {WORKERS} workers look at {PICTURES} "
+        f"pictures; {rounds} rounds in turn with as many pictures without a swap"
+    )
     return [
-        Row(
-            part="v",
-            what="time lost in a swap",
-            value=lost / stop,
-            unit="of a stop",
-            against=f"{lost * 1000:.0f} to {stop * 1000:.0f} ms",
-            goal=lost_goal,
-            kept=quick,
-            note=f"{MODEL} on ONNX Runtime, opened anew while {WORKERS} workers look at "
-            f"{PICTURES} pictures; {rounds} rounds in turn with as many pictures without a swap",
-        ),
-        Row(
-            part="v",
-            what="longest time without an answer",
-            value=gap / usual,
-            unit="of that without",
-            against=f"{gap * 1000:.0f} to {usual * 1000:.0f} ms",
-            goal=gap_goal,
-            kept=close,
-        ),
-        Row(
-            part="v",
-            what="pictures that found no engine",
-            value=none,
-            unit="",
-            goal=none_goal,
-            kept=kept,
-        ),
+        _row("time lost in a swap", "of a stop", (lost, stop), LOST, note),
+        _row("longest time without an answer", "of that without", (gap, usual), GAP),
+        _row("pictures that found no engine", "", (none, 0), 0),
     ]
+
+
+def _row(what: str, unit: str, two: tuple[float, float], most: float, note: str = "") -> Row:
+    """Say how large the one is against the other; against nothing it stands for itself."""
+    here, there = two
+    value = here / there if there else here
+    goal, kept = at_most(value, most)
+    against = f"{here * 1000:.0f} to {there * 1000:.0f} ms" if there else ""
+    return Row(
+        part="v",
+        what=what,
+        value=value,
+        unit=unit,
+        against=against,
+        goal=goal,
+        kept=kept,
+        note=note,
+    )
 
 
 async def _rounds(path: Path, batch: NDArray[np.uint8], rounds: int) -> list[Round]:
