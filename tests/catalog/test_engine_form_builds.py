@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trt() -> Any:
-    return pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
+    return pytest.importorskip("tensorrt_rtx_bindings", reason="pip install -e .[dev]")
 
 
 @pytest.fixture(scope="module")
