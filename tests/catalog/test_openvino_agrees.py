@@ -40,6 +40,7 @@ def test_a_model_sees_the_same_people_on_openvino(
     assert agrees.compared >= PICTURES / 2
 
 
+@pytest.mark.slow
 def test_the_parity_gate_finds_the_model_that_openvino_gets_wrong(
     models: Models, people: People
 ) -> None:
