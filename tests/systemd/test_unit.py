@@ -43,6 +43,16 @@ def test_systemd_has_nothing_to_say_about_the_unit(unit: Path) -> None:
     assert (verdict.returncode, verdict.stdout + verdict.stderr) == (0, "")
 
 
+def test_systemd_has_nothing_to_say_about_what_a_gpu_adds(unit: Path) -> None:
+    added = unit.with_name("edge.service.d")
+    added.mkdir()
+    (added / "gpu.conf").write_text((ROOT / "systemd" / "edge-gpu.conf").read_text())
+    verdict = analyze("verify", "--man=no", str(unit))
+    assert (verdict.returncode, verdict.stdout + verdict.stderr) == (0, "")
+    (added / "gpu.conf").write_text("[Service]\nDeviceAlow=char-nvidia* rw\n")
+    assert "DeviceAlow" in analyze("verify", "--man=no", str(unit)).stderr
+
+
 def test_verify_would_notice_an_unknown_setting(unit: Path) -> None:
     unit.write_text(unit.read_text().replace("[Install]", "Restrat=no\n[Install]"))
     assert "Restrat" in analyze("verify", "--man=no", str(unit)).stderr
