@@ -198,6 +198,7 @@ class BoxCommands:
             holder.broke(error)
             raise
         await holder.retired()
+        self._box.engines.look_again()
 
     def config(self) -> Mapping[str, Any]:
         shown = clean(self._box.config.model_dump(mode="json"))
@@ -256,6 +257,7 @@ class BoxCommands:
         except PartFailed:
             choice.use(before)
             raise
+        self._box.engines.look_again()
         if info.model != model:
             raise PartFailed(f"{model} does not look: {info.model} does", hint="see the log")
         return give.Serving(engine=info.name, model=info.model, safe_mode=info.safe_mode)

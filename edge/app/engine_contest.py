@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edge.app.engine_ways import Way, machine
 from edge.app.gpu_faults import GpuFaults
@@ -19,6 +20,7 @@ from edge.contracts import Engine
 from edge.control.engine_memory import Memory
 from edge.control.engine_trials import Trial, read, trial, trial_key, written
 from edge.control.engines import REFERENCE, EngineChoice
+from edge.detections import EngineInfo
 from edge.engine_status import Agreement, EngineOption
 from edge.errors import GpuLost, PartFailed, Rejected
 
@@ -71,6 +73,8 @@ class Contest:
         self.options: dict[str, EngineOption] = {}
         #: opened since the process is known to survive them
         self._open: set[str] = set()
+        #: of the newest that were opened
+        self._identities: list[tuple[EngineInfo, str]] = []
         #: milliseconds that ONNX Runtime takes, as measured beside another engine
         self.pace: float | None = None
 
@@ -84,7 +88,9 @@ class Contest:
         def open_it(installed: Installed, threshold: float | None) -> Engine:
             self._memory.keep(_mark(way.name), {"starts": self._starts(way.name) + 1})
             self._open.add(way.name)
-            return way.open(installed, threshold)
+            identity, engine = way.identity(installed), way.open(installed, threshold)
+            self._identities = [*self._identities[-3:], (engine.info, identity)]
+            return engine
 
         return open_it
 
@@ -165,10 +171,14 @@ class Contest:
             str(self._hands),
         )
 
-    def outdated(self, name: str, installed: Installed) -> bool:
+    def identity_of(self, info: EngineInfo) -> str:
+        """Return which build an engine is; empty where that is not known."""
+        return next((one for known, one in self._identities if known is info), "")
+
+    def outdated(self, info: EngineInfo, installed: Installed) -> bool:
         """Whether what serves is an older build of the engine that ought to. Blocks."""
-        way = self.ways.get(name)
-        return way is not None and way.opened not in {"", way.identity(installed)}
+        way = self.ways.get(info.name)
+        return way is not None and self.identity_of(info) != way.identity(installed)
 
     async def _considered(self, way: Way, installed: Installed) -> EngineOption:
         """Return how an engine is, after it was tried if it could be."""
@@ -206,7 +216,10 @@ class Contest:
         try:
             begun = await way.build(installed, force=False)
         except (Rejected, PartFailed) as error:
-            return EngineOption(name=way.name, state="to_build", why=str(error), hint=error.hint)
+            state: Literal["refused", "to_build"] = "to_build"
+            if error.reason == "refused":
+                state = "refused"
+            return EngineOption(name=way.name, state=state, why=str(error), hint=error.hint)
         if begun.state == "running":
             return EngineOption(name=way.name, state="building", why="it is being built")
         why = begun.reason or "it has to be built first"

@@ -44,8 +44,6 @@ class Way(Protocol):
     name: str
     #: it needs the GPU
     on_gpu: bool
-    #: identity of what was opened newest; empty: nothing was
-    opened: str
 
     def lacks(self) -> tuple[str, str] | None:
         """Say what this box lacks for it, and what to do about that. Blocks at the first call."""
@@ -67,8 +65,8 @@ class Way(Protocol):
         """Never use this build again. Blocks."""
         ...
 
-    def serves(self, yes: bool) -> None:  # noqa: FBT001 (a state)
-        """Write down whether what was opened newest serves now. Blocks."""
+    def serves(self, identity: str) -> None:
+        """Write down which build serves now; empty: none does. Blocks."""
         ...
 
     async def close(self) -> None:
@@ -81,7 +79,6 @@ class OpenVino:
 
     name = "openvino"
     on_gpu = False
-    opened = ""
 
     def lacks(self) -> tuple[str, str] | None:
         """Say what this box lacks for it."""
@@ -106,7 +103,7 @@ class OpenVino:
     def refuse(self, identity: str, why: str) -> None:
         """The trial is remembered; there is nothing else to mark."""
 
-    def serves(self, yes: bool) -> None:  # noqa: FBT001 (a state)
+    def serves(self, identity: str) -> None:
         """Nothing has to be kept."""
 
     async def close(self) -> None:
@@ -132,7 +129,6 @@ class TensorRT:
         self._changed = changed
         self.plans = Plans(state / "engines" / "plans", self._trt.keep)
         self.builds = Builds(self._trt, self.plans, changed=self._told)
-        self.opened = ""
         #: what was found of the GPU; as good as empty before the first look
         self.facts = GpuFacts(lacks="it was not looked for yet")
         self._probed = False
@@ -156,30 +152,27 @@ class TensorRT:
         return None
 
     def identity(self, model: Installed) -> str:
-        """Return the plan's key; empty: there is none yet."""
-        if self.pinned and self._there(self.pinned):
-            return self.pinned
-        key = self._order(model).key
-        return key if self._there(key) else ""
+        """Return the plan's key and when it was built; empty: there is none yet."""
+        pinned = self._there(self.pinned) if self.pinned else ""
+        return pinned or self._there(self._order(model).key)
 
-    def _there(self, key: str) -> bool:
+    def _there(self, key: str) -> str:
         plan = self.plans.find(key)
-        return plan is not None and plan.state != "refused"
+        if plan is None or plan.state == "refused":
+            return ""
+        return f"{key} {plan.built_at.isoformat()}"
 
     def open(self, model: Installed, threshold: float | None) -> Engine:
         """Open the plan. Raises PartFailed: there is none, or it does not run."""
         from edge.stages.engines.tensorrt import TensorRTEngine  # noqa: PLC0415
 
-        detect, key = self._config.detect, self.identity(model)
-        engine = TensorRTEngine.open(
-            self.plans.read(key),
+        return TensorRTEngine.open(
+            self.plans.read(_key(self.identity(model))),
             self._info(model, threshold),
             config=self._trt,
-            detect=detect,
+            detect=self._config.detect,
             nms_iou=model.manifest.nms_iou,
         )
-        self.opened = key
-        return engine
 
     def _info(self, model: Installed, threshold: float | None) -> EngineInfo:
         manifest, (_, digest) = model.manifest, self._form(model)
@@ -195,9 +188,9 @@ class TensorRT:
             labels=tuple(manifest.labels),
         )
 
-    def serves(self, yes: bool) -> None:  # noqa: FBT001 (a state)
-        """Write down whether what was opened newest serves now. Blocks."""
-        self.plans.serve(self.opened if yes else "")
+    def serves(self, identity: str) -> None:
+        """Write down which plan serves now; empty: none does. Blocks."""
+        self.plans.serve(_key(identity))
         self._list()
 
     async def build(self, model: Installed, *, force: bool, asked: bool = False) -> Build:
@@ -214,7 +207,7 @@ class TensorRT:
 
     def refuse(self, identity: str, why: str) -> None:
         """Never use this plan again. Blocks."""
-        self.plans.refuse(identity, why)
+        self.plans.refuse(_key(identity), why)
         self._list()
 
     async def close(self) -> None:
@@ -276,6 +269,10 @@ def ways_of(config: Config, state: Path, changed: Callable[[], None]) -> Mapping
     """Return the engines that could be had beside ONNX Runtime."""
     ways: list[Way] = [TensorRT(config, state, changed), OpenVino()]
     return {way.name: way for way in ways}
+
+
+def _key(identity: str) -> str:
+    return identity.partition(" ")[0]
 
 
 def machine() -> str:

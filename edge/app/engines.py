@@ -144,6 +144,10 @@ class BoxEngines:
         self.holder.reopen()
         self._wake.set()
 
+    def look_again(self) -> None:
+        """Find out what is best now: a model or a threshold is another one."""
+        self._wake.set()
+
     def _wake_up(self) -> None:
         """Look again; from any thread."""
         if self._loop is not None:
@@ -194,11 +198,12 @@ class BoxEngines:
             return
         await self.contest.consider(installed)
         best = await asyncio.to_thread(self.contest.best, installed)
-        if best != info.name or await asyncio.to_thread(self.contest.outdated, best, installed):
+        if best != info.name or await asyncio.to_thread(self.contest.outdated, info, installed):
             await self._swap(best)
-        serving = "" if self.holder.info is None else self.holder.info.name
+        now = self.holder.info or info
         for way in self.ways.values():
-            await asyncio.to_thread(way.serves, way.name == serving)
+            identity = self.contest.identity_of(now) if way.name == now.name else ""
+            await asyncio.to_thread(way.serves, identity)
 
     async def _swap(self, name: str) -> None:
         try:
@@ -307,7 +312,9 @@ class BoxEngines:
     async def use(self, what: str) -> EngineStatus:
         """Let another engine look; see ``engine_status.Engines``."""
         gpu = self._gpu()
-        key = gpu is not None and any(plan.key == what for plan in gpu.plans_shown())
+        key = gpu is not None and any(
+            (plan.key, plan.model) == (what, self.choice.model) for plan in gpu.plans_shown()
+        )
         name = "tensorrt" if key else what
         if name not in _NAMES:
             raise Rejected(

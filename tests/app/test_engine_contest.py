@@ -55,7 +55,6 @@ class FakeWay:
     lack: tuple[str, str] | None = None
     fails: str = ""
     version: str = "1"
-    opened: str = ""
     tries: int = 0
     refusals: list[str] = field(default_factory=list)
 
@@ -77,7 +76,7 @@ class FakeWay:
     def refuse(self, identity: str, why: str) -> None:
         self.refusals.append(f"{identity} {why}")
 
-    def serves(self, yes: bool) -> None:
+    def serves(self, identity: str) -> None:
         """Nothing is kept."""
 
     async def close(self) -> None:
@@ -222,3 +221,14 @@ async def test_a_gpu_that_failed_too_often_is_left_alone_for_an_hour(tmp_path: P
     now += WINDOW + 1
     assert bench.contest.again()
     assert (await bench.considered())[2] == "openvino"
+
+
+async def test_an_engine_that_was_built_anew_takes_the_older_ones_place(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FakeWay())
+    await bench.considered()
+    serving = (await bench.choice.open()).info
+    assert not bench.contest.outdated(serving, Model())  # type: ignore[arg-type]
+    bench.way.version = "built anew"
+    await bench.considered()
+    assert bench.agreements == 2
+    assert bench.contest.outdated(serving, Model())  # type: ignore[arg-type]
