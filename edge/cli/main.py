@@ -8,11 +8,12 @@ once. Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 dependency, 5 priv
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -129,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeError as error:
         code = exit_code(error)
         show.failure(error, code, as_json=as_json)
+        if isinstance(error, GpuLost):
+            _leave(code)
     return code if isinstance(code, int) else 0
 
 
@@ -140,6 +143,14 @@ def _usage(error: click.ClickException, *, as_json: bool) -> int:
     told = EdgeError(error.format_message(), hint=f"{command or 'edge'} --help", reason="bad_usage")
     show.failure(told, error.exit_code, as_json=as_json)
     return error.exit_code
+
+
+def _leave(code: int) -> NoReturn:
+    """End without the driver's own tidying up: it may wait for ever for a GPU that hangs."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _nobody_reads() -> int:

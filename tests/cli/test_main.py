@@ -212,6 +212,26 @@ def test_an_interrupt_is_quiet(tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
+def test_a_lost_gpu_ends_the_process_even_if_its_driver_never_lets_go() -> None:
+    program = """
+import atexit, sys, time
+from edge.cli import main
+from edge.errors import GpuLost
+
+def lose(**_):
+    raise GpuLost("it hangs", hint="wait")
+
+atexit.register(time.sleep, 600)
+main.edge.main = lose
+sys.exit(main.main([]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 75
+    assert "it hangs" in done.stderr
+
+
 def _waits_in_open(pid: int) -> bool:
     """Tell whether the process has imported everything and sleeps in opening the pipe."""
     state = Path(f"/proc/{pid}/wchan").read_text()
