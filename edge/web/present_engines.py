@@ -37,6 +37,9 @@ def engines_model(status: Mapping[str, Any]) -> dict[str, Any]:
     if being_tried(status):
         tried = {"word": "Built, and tried now", "why": "", "hint": ""}
         shown = [one | tried if one["id"] == "tensorrt" else one for one in shown]
+    if is_substitute(status):
+        waits = {"word": "Waits for a model", "why": "", "may_use": False}
+        shown = [one | waits if one["may_use"] else one for one in shown]
     return {
         "now": _now(status, shown),
         "wanted": "" if status["wanted"] == "auto" else engine_name(status["wanted"]),
@@ -47,6 +50,11 @@ def engines_model(status: Mapping[str, Any]) -> dict[str, Any]:
         "plans": [_plan(one) for one in status["plans"]],
         "gpu": None if gpu is None else _gpu(gpu, told=_spoken_of(status)),
     }
+
+
+def is_substitute(status: Mapping[str, Any]) -> bool:
+    """Tell whether safe mode looks because there is no model for what was asked for."""
+    return bool(status["serving"] == "builtin" != status["wanted"])
 
 
 def engine_name(name: str) -> str:
@@ -81,7 +89,7 @@ def _now(status: Mapping[str, Any], shown: list[dict[str, Any]]) -> dict[str, An
     measured = next((one["measured"] for one in shown if one["id"] == status["serving"]), "")
     return {
         "title": f"{name} looks with {status['model']}" if name else "No engine looks",
-        "state": "ok" if name else "failed",
+        "state": "failed" if not name else "degraded" if is_substitute(status) else "ok",
         "why": sentence(status["why"]),
         "measured": measured,
         "canary": sentence(status["canary"]),

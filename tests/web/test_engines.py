@@ -212,6 +212,16 @@ async def test_nobody_gets_into_safe_mode_by_one_press(site: Site) -> None:
     assert 'value="builtin"' not in await page(site)
 
 
+async def test_without_a_model_no_engine_is_called_ready(site: Site) -> None:
+    given(site, with_gpu(serving="builtin", model="motion", plans=()))
+    text = await page(site)
+    assert "Safe mode looks with motion" in text
+    assert "Waits for a model" in text
+    assert 'value="onnx"' not in text
+    given(site, with_gpu(serving="builtin", wanted="builtin", model="motion", plans=()))
+    assert "Waits for a model" not in await page(site)
+
+
 async def test_another_site_cannot_press_a_button(site: Site) -> None:
     engines = given(site, with_gpu())
     headers = {"Sec-Fetch-Site": "cross-site"}
