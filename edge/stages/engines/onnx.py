@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -41,10 +40,11 @@ class OnnxEngine:
         self.info = info
         self._session = session
         self._failures = failures
-        #: makes a session for one more thread; None: all share the first
+        #: makes one more session; None: all share the first
         self._another = another
-        self._unclaimed = [session]
-        self._own = threading.local()
+        #: sessions that nobody runs now. Not one for each thread: whoever opened the engine and
+        #: tried it has threads that never come back.
+        self._idle = [session]
         self._one_by_one = session.get_inputs()[0].shape[0] == 1
 
     @classmethod
@@ -95,33 +95,32 @@ class OnnxEngine:
 
     def close(self) -> None:
         self._session = None
-        self._unclaimed.clear()
-        self._own = threading.local()
+        self._idle.clear()
 
     def _run(self, batch: NDArray[np.uint8]) -> list[Detections]:
         if self._session is None:
             raise PartFailed(f"the engine of {self.info.model} is closed", reason="engine_closed")
+        if self._another is None:
+            return self._run_on(self._session, batch)
+        session = self._idle_or_new(self._another)
         try:
-            session = self._session_of_this_thread()
+            return self._run_on(session, batch)
+        finally:
+            self._idle.append(session)
+
+    def _idle_or_new(self, another: Callable[[], Any]) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        try:
+            return another()
         except self._failures as error:
             raise PartFailed(
                 f"{self.info.model} cannot be loaded once more: {first_line(error)}",
                 hint="is there memory left? See [detect] workers",
                 reason="engine_failed",
             ) from error
-        return self._run_on(session, batch)
-
-    def _session_of_this_thread(self) -> Any:
-        if self._another is None:
-            return self._session
-        session = getattr(self._own, "session", None)
-        if session is None:
-            try:
-                session = self._unclaimed.pop()
-            except IndexError:
-                session = self._another()
-            self._own.session = session
-        return session
 
     def _run_on(self, session: Any, batch: NDArray[np.uint8]) -> list[Detections]:
         try:

@@ -166,6 +166,25 @@ def test_workers_get_the_same_answers_with_a_session_each_and_with_one_for_all(
         engine.infer(tiny.picture(), [None])
 
 
+def test_a_thread_that_comes_later_runs_the_session_that_another_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
+    made: list[object] = []
+    another = engine._another
+    assert another is not None
+
+    def counted() -> object:
+        made.append(1)
+        return another()
+
+    monkeypatch.setattr(engine, "_another", counted)
+    for name in ("warm-up", "canary", "worker"):
+        with ThreadPoolExecutor(1, name) as pool:
+            pool.submit(engine.infer, tiny.picture(), [None]).result()
+    assert made == []
+
+
 def test_no_telemetry_is_written_by_a_real_inference(tmp_path: Path) -> None:
     """The wheel's telemetry is on by default, and CI=1 would hide it."""
     path = tiny.write(tmp_path / "model.onnx")
