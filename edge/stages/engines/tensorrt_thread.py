@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -94,7 +94,7 @@ class GpuThread:
 
     def _run(self) -> None:
         # told after a bug, which ends the thread: nobody waits for an answer that will not come
-        why = PartFailed("the GPU's thread ended by itself", reason="engine_failed")
+        why = _ended()
         try:
             with Device(self._terms.config.device, self._terms.config.library_path) as device:
                 self._live(device)
@@ -171,7 +171,8 @@ class GpuThread:
             else:
                 batch = queue.take(_POLL if self._busy else None)
                 if batch:
-                    self._begin(batch, device)
+                    with _not_forgotten(batch):
+                        self._begin(batch, device)
             self._look()
 
     def _begin(self, batch: Batch, device: Device) -> None:
@@ -225,10 +226,11 @@ class GpuThread:
             return
         self._busy.popleft()
         self._free.append(slot)
-        try:
-            batch.answer(self._terms.read(answer))
-        except PartFailed as error:
-            batch.fail(error)
+        with _not_forgotten(batch):
+            try:
+                batch.answer(self._terms.read(answer))
+            except PartFailed as error:
+                batch.fail(error)
 
     def _clear(self) -> None:
         """Free the slots, in this thread; what belongs to a lost GPU is only put aside."""
@@ -250,6 +252,16 @@ class GpuThread:
             self._opened.result().shut(error)
 
 
+@contextlib.contextmanager
+def _not_forgotten(batch: Batch) -> Iterator[None]:
+    """Fail a batch that is in nobody's hands, because a bug was met that ends the thread."""
+    try:
+        yield
+    except BaseException:
+        batch.fail(_ended())
+        raise
+
+
 def _bare(error: PartFailed) -> PartFailed:
     """Cut an error loose from what was under way: its frames would keep the GPU's things alive."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -259,6 +271,10 @@ def _bare(error: PartFailed) -> PartFailed:
 def _raise_if_lost(error: PartFailed) -> None:
     if isinstance(error, GpuLost):
         raise error
+
+
+def _ended() -> PartFailed:
+    return PartFailed("the GPU's thread ended by itself", reason="engine_failed")
 
 
 def _closed() -> PartFailed:

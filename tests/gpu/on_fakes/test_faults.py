@@ -10,6 +10,7 @@ import pytest
 
 from edge.errors import GpuLost, PartFailed
 from edge.stages.engines import tensorrt_cuda
+from edge.stages.engines.tensorrt_slot import Slot
 from tests.catalog import tiny
 from tests.gpu import fake_tensorrt
 from tests.gpu.fakes import FakeGpu
@@ -100,6 +101,28 @@ def test_a_gpu_that_hangs_is_lost(gpu: FakeGpu) -> None:
     began = time.monotonic()
     engine.close()
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("where", ["start", "done", "answer", "read"])
+def test_a_bug_of_ours_fails_its_callers_at_once(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    engine = opened()
+
+    def bug(*_: object) -> None:
+        raise IndexError(where)
+
+    if where == "read":
+        monkeypatch.setattr("edge.stages.engines.tensorrt._check", bug)
+    else:
+        monkeypatch.setattr(Slot, where, bug)
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(PartFailed, match="ended by itself"):
+            engine.infer(tiny.picture(255), [None])
+    assert time.monotonic() - began < 5
+    engine.close()
 
 
 def test_an_error_that_is_not_sticky_fails_one_batch(gpu: FakeGpu) -> None:
