@@ -9,6 +9,8 @@
 4. A ``.plan`` without its ``.json`` is not there; the ``.json`` is written last.
 5. A plan that failed parity or the canary is refused: its bytes go, its record stays, and it is
    not built again unless somebody asks for that.
+6. One that is built anew takes the place of one that has served; that one lies beside it
+   (``<key>.last.plan``) until the new one has served, too, and comes back if it does not.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import os
 import re
 import secrets
 import stat
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge.catalog.plan_facts import KEY, PlanFacts
+from edge.catalog.plan_files import bytes_of, digest_of, translated, written
 from edge.engine_status import Plan
 from edge.errors import PartFailed, Rejected
 
@@ -54,6 +58,8 @@ class Plans:
     def __init__(self, path: Path, keep: int = 4) -> None:
         self.path = path
         self.keep = keep
+        #: plan and record belong together: nobody reads between two renames
+        self._lock = threading.RLock()
 
     def find(self, key: str) -> Plan | None:
         """Return what is known of a plan, refused ones too; None if it is not there.
@@ -84,6 +90,10 @@ class Plans:
                 and has been thrown away; ``plans_unsafe``.
 
         """
+        with self._lock:
+            return self._read(key)
+
+    def _read(self, key: str) -> bytes:
         self._ready()
         record = self._record(key)
         if record is None:
@@ -96,11 +106,12 @@ class Plans:
                 hint="edge engine build --force builds it again",
                 reason="plan_refused",
             )
-        body = self._bytes(key)
+        body = bytes_of(self._file(key, "plan"))
         if hashlib.sha256(body).hexdigest() != record["sha256"]:
-            self.drop(key)
+            why = f"the built engine {key} is not what was built, and was thrown away"
+            self.discard(key, why)
             raise PartFailed(
-                f"the built engine {key} is not what was built, and was thrown away",
+                why,
                 hint="edge engine build; if it happens again, check the disk",
                 reason="plan_damaged",
             )
@@ -137,7 +148,7 @@ class Plans:
             )
         record = {
             "facts": asdict(facts),
-            "sha256": _digest_of(made),
+            "sha256": digest_of(made),
             "bytes": made.lstat().st_size,
             "built_at": datetime.now(UTC).isoformat(),
             "seconds": seconds,
@@ -147,19 +158,29 @@ class Plans:
         try:
             # The record is on disk before anything is touched: a full disk costs nothing. Killed
             # between the renames, plan and record differ, and it is built again.
-            with self._written(self._file(key, "json"), record):
+            with self._lock, written(self._file(key, "json"), record):
+                self._set_aside(key)
                 made.replace(self._file(key, "plan"))
         finally:
             made.unlink(missing_ok=True)
         self.prune()
         return self._shown(key, record)
 
-    def serve(self, key: str) -> None:
+    def serve(self, key: str, built_at: str = "") -> None:
         """Write down that a plan serves now; the one that did so before is the last good one.
 
-        ``""``: none serves any more; the one that did is the last good one.
+        Args:
+            key: ``""``: none serves any more; the one that did is the last good one.
+            built_at: the very build that serves, in ISO 8601; empty: the newest of its key.
+
         """
         state = self._state()
+        with self._lock:
+            record = self._record(key)
+            if record is not None and built_at in {"", record["built_at"]}:
+                if not record.get("served"):
+                    self._write(self._file(key, "json"), record | {"served": True})
+                self._forget_aside(key)
         if key == state["serving"]:
             return
         last = state["serving"] or state["last_good"]
@@ -172,25 +193,78 @@ class Plans:
             return None
         return plan
 
-    def refuse(self, key: str, why: str) -> None:
-        """Never use this plan again; it failed parity or the canary, ``why`` says how."""
-        self._ready()
-        record = self._record(key)
-        if record is None:
-            return
-        self._write(self._file(key, "json"), record | {"refused": why[:500] or "it failed"})
-        self._file(key, "plan").unlink(missing_ok=True)
-        state = {name: "" if said == key else said for name, said in self._state().items()}
-        self._write(self.path / "state.json", state)
+    def refuse(self, key: str, why: str, built_at: str = "") -> bool:
+        """Never use this plan again; it failed parity or the canary, ``why`` says how.
+
+        Returns:
+            Whether another build of its key is there instead: the one that served before it.
+
+        """
+        with self._lock:
+            self._ready()
+            record = self._record(key)
+            if record is None:
+                return False
+            if built_at not in {"", record["built_at"]} or self._fall_back(key, why):
+                return True
+            self._write(self._file(key, "json"), record | {"refused": why[:500] or "it failed"})
+            self._file(key, "plan").unlink(missing_ok=True)
+            state = {name: "" if said == key else said for name, said in self._state().items()}
+            self._write(self.path / "state.json", state)
         log.warning("the built engine %s is refused: %s", key, why)
+        return False
+
+    def discard(self, key: str, why: str, built_at: str = "") -> bool:
+        """Throw a plan away that cannot be opened, so that it is built again; else ``refuse``."""
+        with self._lock:
+            self._ready()
+            record = self._record(key)
+            if record is not None and built_at not in {"", record["built_at"]}:
+                return True
+            if self._fall_back(key, why):
+                return True
+            log.warning("the built engine %s is thrown away: %s", key, why)
+            self.drop(key)
+            return False
 
     def drop(self, key: str) -> bool:
         """Throw a plan away, its record too; False if there was none."""
         self._ready()
-        there = self._file(key, "json").exists()
-        self._file(key, "json").unlink(missing_ok=True)
-        self._file(key, "plan").unlink(missing_ok=True)
+        with self._lock:
+            there = self._file(key, "json").exists()
+            self._file(key, "json").unlink(missing_ok=True)
+            self._file(key, "plan").unlink(missing_ok=True)
+            self._forget_aside(key)
         return there
+
+    def _set_aside(self, key: str) -> None:
+        """Keep a plan that has served beside the one that is about to take its place."""
+        record = self._record(key)
+        if record is None or record["refused"] or not record.get("served"):
+            return
+        for kind in ("plan", "json"):
+            aside = self._file(key, f"last.{kind}")
+            aside.unlink(missing_ok=True)
+            try:
+                os.link(self._file(key, kind), aside)
+            except OSError as error:  # a disk that has no links
+                log.warning("the engine before %s is not kept: %s", key, error.strerror)
+
+    def _fall_back(self, key: str, why: str) -> bool:
+        """Put the plan that served before in its place again; False if there is none."""
+        record, plan = self._record(key, "last."), self._file(key, "last.plan")
+        if record is None:
+            return False
+        said = f"it was built anew, and the one before is back: {why}"
+        with written(self._file(key, "json"), record | {"anew": said[:500]}):
+            plan.replace(self._file(key, "plan"))
+        self._forget_aside(key)
+        log.warning("the engine %s: %s", key, said)
+        return True
+
+    def _forget_aside(self, key: str) -> None:
+        for kind in ("json", "plan"):
+            self._file(key, f"last.{kind}").unlink(missing_ok=True)
 
     def prune(self) -> int:
         """Throw away the oldest plans beyond ``keep``, and what a killed builder left."""
@@ -222,7 +296,7 @@ class Plans:
 
         """
         self._ready()
-        with _translated(self.path):
+        with translated(self.path):
             handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -240,7 +314,7 @@ class Plans:
 
     def _ready(self) -> None:
         """Make the directory, or see that it is this user's alone."""
-        with _translated(self.path):
+        with translated(self.path):
             with suppress(FileExistsError):
                 self.path.mkdir(mode=0o700, parents=True)
             facts = self.path.lstat()
@@ -259,17 +333,18 @@ class Plans:
             if facts.st_mode & 0o077:
                 self.path.chmod(0o700)
 
-    def _record(self, key: str) -> dict[str, Any] | None:
-        """Return a plan's record, or None; a record that cannot be read is thrown away."""
+    def _record(self, key: str, which: Literal["", "last."] = "") -> dict[str, Any] | None:
+        """Return a plan's record, or None where it cannot be read or does not fit its plan."""
         if not KEY.fullmatch(key):
             return None
         try:
-            record: dict[str, Any] = json.loads(self._file(key, "json").read_bytes())
+            record: dict[str, Any] = json.loads(self._file(key, f"{which}json").read_bytes())
             facts = PlanFacts(
                 **record["facts"] | {"capability": tuple(record["facts"]["capability"])}
             )
             datetime.fromisoformat(record["built_at"])
-            whole = record["refused"] or self._file(key, "plan").lstat().st_size == record["bytes"]
+            plan = self._file(key, f"{which}plan")
+            whole = record["refused"] or plan.lstat().st_size == record["bytes"]
             if facts.key == key and isinstance(record["sha256"], str) and whole:
                 return record
         except FileNotFoundError:
@@ -298,7 +373,7 @@ class Plans:
             library=f"{facts['library']} {facts['library_version']}",
             device=facts["device"],
             seconds=record["seconds"],
-            why=record["refused"],
+            why=record["refused"] or str(record.get("anew", "")),
         )
 
     def _state(self) -> dict[str, str]:
@@ -309,77 +384,16 @@ class Plans:
         except (OSError, ValueError, KeyError, TypeError):
             return marks  # nothing is lost: whoever serves says so when it serves
 
-    def _bytes(self, key: str) -> bytes:
-        try:
-            handle = os.open(self._file(key, "plan"), os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError as error:
-            raise PartFailed(
-                f"the built engine {key} cannot be read: {error.strerror}",
-                hint="edge engine build",
-                reason="no_plan",
-            ) from error
-        with os.fdopen(handle, "rb") as plan:
-            return plan.read()
-
     def _file(self, key: str, kind: str) -> Path:
         return self.path / f"{_checked(key)}.{kind}"
 
     def _write(self, path: Path, value: Mapping[str, Any]) -> None:
         self._ready()
-        with self._written(path, value):
+        with written(path, value):
             pass
-
-    @contextmanager
-    def _written(self, path: Path, value: Mapping[str, Any]) -> Iterator[None]:
-        """Write a file anew; it takes its place at the end, and not if the body fails."""
-        fresh = path.with_name(f".new-{path.name}-{secrets.token_hex(4)}")
-        with _translated(path.parent):
-            try:
-                handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(handle, "w", encoding="utf-8") as out:
-                    json.dump(value, out, indent=1)
-                    out.flush()
-                    os.fsync(out.fileno())
-                yield
-                fresh.replace(path)
-                _flush(path.parent)
-            finally:
-                fresh.unlink(missing_ok=True)
-
-
-@contextmanager
-def _translated(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise PartFailed(
-            f"engines cannot be kept in {directory}: {error.strerror}",
-            hint="is there room, and may Edge write there?",
-            reason="not_writable",
-        ) from error
 
 
 def _checked(key: str) -> str:
     if not KEY.fullmatch(key):
         raise PartFailed(f"{key!r} is no key of a built engine", reason="no_plan")
     return key
-
-
-def _digest_of(path: Path) -> str:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(handle, "rb") as plan:
-            return hashlib.file_digest(plan, "sha256").hexdigest()
-    except OSError as error:
-        raise PartFailed(
-            f"the builder left no engine at {path}: {error.strerror}", reason="bad_plan"
-        ) from error
-
-
-def _flush(directory: Path) -> None:
-    """A rename is durable only after its directory is flushed."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

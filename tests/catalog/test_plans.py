@@ -222,6 +222,74 @@ def test_a_refused_plan_is_remembered_without_its_bytes(plans: Plans) -> None:
     assert plans.read(two) == b"plan"
 
 
+def test_one_built_anew_that_is_refused_gives_way_to_the_one_that_served(plans: Plans) -> None:
+    key = put(plans, body=b"good")
+    plans.serve(key)
+    good = plans.find(key)
+    assert good is not None
+    put(plans, body=b"blind")
+    fresh = plans.find(key)
+    assert fresh is not None
+    assert plans.read(key) == b"blind"
+    put(plans, body=b"blind, too")  # what never served takes nobody's place
+    newest = plans.find(key)
+    assert newest is not None
+
+    assert plans.refuse(key, "it sees fewer people", newest.built_at.isoformat())
+
+    assert plans.read(key) == b"good"
+    back = plans.find(key)
+    assert back is not None
+    assert (back.built_at, back.state) == (good.built_at, "serving")
+    assert "sees fewer people" in back.why
+    assert plans.refuse(key, "late", fresh.built_at.isoformat()), "that build is not there any more"
+    assert plans.read(key) == b"good"
+    assert not plans.refuse(key, "it fails, too")
+    assert [path.name for path in plans.path.glob("*.plan")] == []
+
+
+def test_one_built_anew_that_serves_takes_the_place_for_good(plans: Plans) -> None:
+    key = put(plans, body=b"old")
+    plans.serve(key)
+    old = plans.find(key)
+    put(plans, body=b"new")
+    new = plans.find(key)
+    assert old is not None
+    assert new is not None
+    plans.serve(key, old.built_at.isoformat())  # the old one still looks
+    assert len([*plans.path.glob("*.plan")]) == 2
+    plans.serve(key, new.built_at.isoformat())
+    assert len([*plans.path.glob("*.plan")]) == 1
+    assert not plans.refuse(key, "it fails later")
+    assert plans.ls()[0].state == "refused"
+
+
+def test_one_built_anew_that_is_damaged_or_cannot_be_opened_gives_way_too(plans: Plans) -> None:
+    for spoil in ("damaged", "bad"):
+        key = put(plans, body=b"good")
+        plans.serve(key)
+        put(plans, body=b"evil")
+        if spoil == "damaged":
+            (plans.path / f"{key}.plan").write_bytes(b"EVIL")
+            with pytest.raises(PartFailed, match="thrown away"):
+                plans.read(key)
+        else:
+            assert plans.discard(key, "no plan of this library")
+        assert plans.read(key) == b"good"
+    assert not plans.discard(key, "nor this one")
+    assert (plans.find(key), [*plans.path.glob("*.plan")]) == (None, [])
+
+
+def test_a_swap_of_files_that_was_cut_short_hands_out_nothing_wrong(plans: Plans) -> None:
+    key = put(plans, body=b"good")
+    plans.serve(key)
+    put(plans, body=b"evil")
+    (plans.path / f"{key}.last.plan").replace(plans.path / f"{key}.plan")  # and then killed
+    with pytest.raises(PartFailed, match="thrown away"):
+        plans.read(key)
+    assert plans.ls() == []
+
+
 def test_the_oldest_go_and_the_serving_and_last_good_stay(plans: Plans) -> None:
     keys = []
     for number in range(6):
