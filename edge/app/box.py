@@ -185,6 +185,12 @@ class Box:
         own = "" if config is None else config.key_template
         return own or self.config.store.key_template
 
+    def _priority(self, source: str) -> int:
+        config = self.sources.configs.get(source)
+        if config is None:
+            return self.config.jobs.priority if source == self.uploads.name else 0
+        return config.priority
+
     def policies_changed(self) -> None:
         """Ask anew how people are covered."""
         self._policies = {}
@@ -269,6 +275,7 @@ class Box:
             gate=gate,
             policy_for=self.policy_for,
             max_pixels=self.config.detect.max_pixels,
+            priority_for=self._priority,
         )
         self.pictures: Pictures = Pictures(
             self.metrics, audience=self.bus.listeners, keeper=self.kept

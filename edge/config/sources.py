@@ -37,6 +37,15 @@ class _Source(Section):
         ge=1,
         le=64,
     )
+    priority: int = key(
+        0,
+        "Whose pictures go first where they wait for an engine that looks at several together: "
+        "the highest, but before all of them who has waited for a quarter of a second. Engines on "
+        "the processor look at once.",
+        live=True,
+        ge=0,
+        le=9,
+    )
 
     @property
     def queue_room(self) -> int:
@@ -191,6 +200,7 @@ class JobsConfig(Section):
         "the job is remembered for a week.",
     )
     keep_bytes: Size = key("64MiB", "Bytes of results that are kept in memory.")
+    priority: int = key(0, "As [sources.NAME] priority, for uploads.", ge=0, le=9)
     bucket: str = key(
         "",
         "Name of a source of kind bucket: originals of uploads wait in its bucket, under its "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from edge.contracts import Engine
 from edge.detections import Detections
 from edge.errors import GpuLost, PartFailed, Withheld
 from edge.stages.batch_queue import Batch, BatchQueue, Request
+from edge.stages.urgency import urgency
 
 
 class Batcher:
@@ -31,7 +32,6 @@ class Batcher:
         max_queue_delay: seconds that a picture waits for others at most.
         preferred: sizes at which a batch does not wait for more.
         timeout: seconds that a picture may wait for its turn.
-        priority: of a picture by its source; higher goes first.
         runs: batches at once on the engine at most.
 
     """
@@ -44,7 +44,6 @@ class Batcher:
         max_queue_delay: float,
         preferred: Sequence[int] = (),
         timeout: float = math.inf,
-        priority: Callable[[str | None], int] = lambda _source: 0,
         runs: int = 1,
     ) -> None:
         self.info = engine.info
@@ -57,7 +56,6 @@ class Batcher:
             preferred=preferred,
         )
         self._timeout = timeout
-        self._priority = priority
         self._free = runs
         #: a place at the engine became free, or somebody has an answer
         self._changed = threading.Condition()
@@ -80,9 +78,9 @@ class Batcher:
         self._engine.close()
 
     def _ask(self, rows: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
-        request = self._queue.put(
-            rows, sources, priority=self._priority(sources[0]), timeout=self._timeout
-        )
+        urgent = urgency()
+        timeout = min(self._timeout, urgent.left)
+        request = self._queue.put(rows, sources, priority=urgent.priority, timeout=timeout)
         try:
             while self._may_lead(request):
                 self._lead()

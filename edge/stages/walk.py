@@ -29,8 +29,13 @@ from edge.stages.detect import detect
 from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
 from edge.stages.redact import redact
+from edge.stages.urgency import Urgency, carrying
 
 T = TypeVar("T")
+
+_TURN = 0.9
+"""Share of a picture's time after which its turn at the engine need not come any more. Less than
+all: that the engine is busy is told before the pool concludes that it hangs."""
 
 
 class Redact:
@@ -43,6 +48,7 @@ class Redact:
         gate: the only maker of parcels.
         policy_for: the policy of a source, by its name.
         max_pixels: larger picture files are refused before they are decoded.
+        priority_for: of a source, by its name; higher goes first where pictures wait for an engine.
 
     """
 
@@ -58,6 +64,7 @@ class Redact:
         gate: Gate,
         policy_for: Callable[[str], Policy],
         max_pixels: int,
+        priority_for: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._metrics = metrics
         self._pool = pool
@@ -65,6 +72,7 @@ class Redact:
         self._gate = gate
         self._policy_for = policy_for
         self._max_pixels = max_pixels
+        self._priority_for = priority_for
         #: how long the last detections took, in seconds
         self.detect_seconds: deque[float] = deque(maxlen=100)
 
@@ -73,7 +81,8 @@ class Redact:
 
         Raises:
             Rejected: ``not_a_picture`` (the event brings none), or the picture cannot be read.
-            Withheld: it cannot be shown to be safe. PartFailed: the engine broke, or is not up.
+            Withheld: it cannot be shown to be safe. PartFailed: the engine broke. TryLater: it is
+                not up, or had no time.
 
         """
         if not isinstance(event.data, Frame | Encoded):
@@ -82,17 +91,21 @@ class Redact:
                 hint="give the trigger a filter on the types of pictures",
                 reason="not_a_picture",
             )
+        urgency = Urgency(
+            self._priority_for(event.data.source), time.monotonic() + _TURN * self._pool.limit
+        )
         with self._holder.lend() as engine:
-            return await self._pool.run(lambda: self._carry(event, engine))
+            return await self._pool.run(lambda: self._carry(event, engine, urgency))
 
     async def close(self) -> None:
         """Nothing is held here."""
 
-    def _carry(self, event: Event[Picture], engine: Engine) -> Parcel:
+    def _carry(self, event: Event[Picture], engine: Engine, urgency: Urgency) -> Parcel:
         frame = self._as_frame(event)
         policy = self._policy_for(frame.source)
         frame = blackout(frame, policy.blackout)
-        sighting = self._timed("detect", lambda: detect(frame, engine))
+        with carrying(urgency):
+            sighting = self._timed("detect", lambda: detect(frame, engine))
         redaction = self._timed("redact", lambda: redact(sighting, policy))
         parcel = self._timed("encode", lambda: self._gate.release(event, sighting, redaction))
         self._metrics.people_covered.labels(frame.source).inc(len(redaction.covered))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from edge.detections import Detections, EngineInfo
 from edge.errors import GpuLost, PartFailed, TryLater, Withheld
 from edge.stages.batcher import Batcher
+from edge.stages.urgency import Urgency, carrying
 
 INFO = EngineInfo(
     name="counting",
@@ -93,7 +95,8 @@ def gathered(
 
 def ask(pool: ThreadPoolExecutor, batcher: Batcher, counts: list[int]) -> list[Future[list[int]]]:
     def one(count: int) -> list[int]:
-        return [len(seen) for seen in batcher.infer(picture(count), [f"gate-{count}"])]
+        with carrying(Urgency(priority=int(count == 2))):
+            return [len(seen) for seen in batcher.infer(picture(count), [f"gate-{count}"])]
 
     return [pool.submit(one, count) for count in counts]
 
@@ -198,10 +201,18 @@ def test_whose_turn_does_not_come_in_time_is_told_to_come_later() -> None:
         assert first.exception(30) is None
 
 
-def test_priorities_are_asked_by_source() -> None:
+def test_a_deadline_of_the_picture_counts_as_its_time_does() -> None:
+    batcher = made(Counting())
+    with carrying(Urgency(deadline=time.monotonic() - 1)), pytest.raises(TryLater) as caught:
+        batcher.infer(picture(1), ["gate"])
+    assert caught.value.reason == "engine_busy"
+    assert len(batcher.infer(picture(1), ["gate"])[0]) == 1
+
+
+def test_who_is_more_urgent_goes_first() -> None:
     door = Door()
     engine = Counting(door)
-    batcher = made(engine, most=1, priority=lambda source: int(source == "gate-2"))
+    batcher = made(engine, most=1)
     with ThreadPoolExecutor(4, thread_name_prefix="ask") as pool:
         others = gathered(batcher, door, [1, 2, 3], pool)
         assert [future.result(30) for future in others] == [[1], [2], [3]]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes
@@ -21,8 +23,10 @@ from edge.ops.metrics import Metrics
 from edge.ops.supervise import Supervisor
 from edge.parcel import Parcel
 from edge.privacy.gate import PrivacyGate
+from edge.stages.batcher import Batcher
 from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
+from edge.stages.urgency import Urgency, urgency
 from edge.stages.walk import Redact
 from tests.stages.parts import FixedEngine, Hang, a_frame, an_event, middle
 
@@ -52,7 +56,14 @@ class Kept:
 class Path:
     """The whole path over one engine, with everything else real."""
 
-    def __init__(self, engine: FixedEngine, *, limit: float = 10, workers: int = 2) -> None:
+    def __init__(
+        self,
+        engine: FixedEngine,
+        *,
+        limit: float = 10,
+        workers: int = 2,
+        priorities: Mapping[str, int] | None = None,
+    ) -> None:
         self.engine, self.metrics, self.kept = engine, Metrics(), Kept()
         self.pool = PicturePool(workers, limit)
 
@@ -67,6 +78,7 @@ class Path:
             gate=PrivacyGate(lambda _: POLICY, engine_ok=self.holder.qualifies),
             policy_for=lambda _: POLICY,
             max_pixels=10**6,
+            priority_for=lambda source: (priorities or {}).get(source, 0),
         )
         self.pictures = Pictures(
             self.metrics, audience=Alone("redact", self.redact), keeper=self.kept
@@ -112,6 +124,40 @@ async def test_a_picture_walks_through_and_only_its_person_is_covered() -> None:
     assert inside > 50
     assert outside == 0
     assert parcel.message["data"]["people"][0]["box"] == [80, 60, 160, 120]
+
+
+async def test_an_engine_is_told_whose_picture_goes_first_and_until_when_anybody_waits() -> None:
+    seen: list[Urgency] = []
+
+    def look() -> list[Detections]:
+        seen.append(urgency())
+        return [middle()]
+
+    async with Path(FixedEngine(look), priorities={"gate": 7}) as path:
+        for source in ("gate", "yard"):
+            before = time.monotonic()
+            await path.pictures(an_event(a_frame(source)))
+            assert before + 8 < seen[-1].deadline < time.monotonic() + path.pool.limit
+    assert [one.priority for one in seen] == [7, 0]
+
+
+async def test_a_picture_whose_turn_does_not_come_is_dropped_and_the_engine_stays() -> None:
+    """The engine is one for all, and busy; nobody waits for it longer than the picture may take."""
+    hang = Hang()
+    batched = Batcher(FixedEngine(hang), max_batch=1, max_queue_delay=0)
+    async with Path(batched, limit=0.5) as path:  # type: ignore[arg-type]
+        first = asyncio.create_task(asyncio.to_thread(batched.infer, noise(), ["x"]), name="first")
+        await asyncio.to_thread(hang.entered.wait, 5)
+        with pytest.raises(TryLater) as caught:
+            await path.pictures(an_event(a_frame()))
+        assert caught.value.reason == "engine_busy"
+        assert (path.pool.given_up, len(batched._queue), path.holder.up) == (0, 0, True)
+        hang.free.set()
+        await first
+
+
+def noise() -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (1, 48, 64, 3), np.uint8)
 
 
 def nan() -> list[Detections]:

@@ -23,6 +23,7 @@ from edge.errors import PartFailed
 from edge.stages.engines.suppress import suppress
 from edge.stages.engines.tensorrt_slot import Answer
 from edge.stages.engines.tensorrt_thread import GpuThread, Terms
+from edge.stages.urgency import urgency
 
 PATIENCE = 5.0
 """Seconds that a batch may be on the GPU. None takes a tenth of it: longer, the GPU hangs."""
@@ -99,11 +100,15 @@ class TensorRTEngine:
                 f"got {batch.shape} {batch.dtype}",
                 reason="wrong_shape",
             )
-        most = self._queue.max_batch
+        most, urgent = self._queue.max_batch, urgency()
+        timeout = min(self._timeout, urgent.left)
         # All are put before the first is waited for: they run side by side.
         requests = [
             self._queue.put(
-                batch[start : start + most], sources[start : start + most], timeout=self._timeout
+                batch[start : start + most],
+                sources[start : start + most],
+                priority=urgent.priority,
+                timeout=timeout,
             )
             for start in range(0, len(batch), most)
         ]

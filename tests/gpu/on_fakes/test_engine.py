@@ -12,6 +12,7 @@ import pytest
 from edge.catalog.engine_form import engine_form
 from edge.errors import PartFailed, TryLater
 from edge.stages.engines.onnx import OnnxEngine
+from edge.stages.urgency import Urgency, carrying
 from tests.catalog import tiny
 from tests.gpu import fake_tensorrt
 from tests.gpu.fakes import FakeGpu
@@ -69,6 +70,30 @@ def test_what_cannot_be_replayed_faithfully_runs_without_a_graph(
     assert len(engine.infer(tiny.picture(255), [None])[0]) == 1
     assert gpu.launches() == launched
     engine.close()
+
+
+def test_who_is_more_urgent_goes_first_and_nobody_is_begun_too_late(gpu: FakeGpu) -> None:
+    engine = opened(slots=1, cuda_graphs=False, detect={"max_batch": 1})
+    gpu.latency(0.05)
+    order: list[str] = []
+
+    def ask(name: str, how: Urgency) -> None:
+        with carrying(how):
+            try:
+                engine.infer(tiny.picture(255), [name])
+            except TryLater as error:
+                name = f"{name} {error.reason}"
+            order.append(name)
+
+    with ThreadPoolExecutor(5) as pool:
+        pool.submit(ask, "first", Urgency())
+        time.sleep(0.02)
+        for name in ("gate", "yard", "dock"):
+            pool.submit(ask, name, Urgency(priority=3 if name == "dock" else 0)).done()
+        pool.submit(ask, "late", Urgency(priority=9, deadline=time.monotonic())).done()
+    engine.close()
+    assert set(order) == {"first", "gate", "yard", "dock", "late engine_busy"}
+    assert order.index("dock") < min(order.index("gate"), order.index("yard"))
 
 
 def test_a_driver_without_graphs_is_enough(gpu: FakeGpu) -> None:
