@@ -92,6 +92,10 @@ class Connection:
         self.round_trip = 0.0
         self._acked = self._refusals = 0
         self._last_ack = 0.0
+        # by the monotonic clock: the last acknowledgement; when the newest was sent of what is
+        # acknowledged; of the oldest that is not, when it was sent and since when it is skipped
+        self._acked_at = self._newest = 0.0
+        self._skipped = 0.0, 0.0
         self._driver = Driver(wire, settings, version)
         self._driver.room = listener.freed
         self._client = client = self._driver.client
@@ -142,12 +146,34 @@ class Connection:
         while not self.ended.done():
             alive = self._wire.alive()
             self._client.look(alive)
-            oldest = next(iter(self._acks.values()), None)
-            patience = self._settings.ack_timeout
-            since = time.monotonic() - patience
-            if oldest and oldest[2] < since and alive < since:
-                self.drop(faults.silent(self._settings.where, patience))
+            overdue = self._overdue(alive)
+            if overdue:
+                self.drop(overdue)
             await asyncio.wait((self.ended,), timeout=pause)
+
+    def _overdue(self, alive: float) -> PartFailed | None:
+        """Say what the broker owes for too long, if anything.
+
+        Brokers acknowledge in order (MQTT 5, 4.6; 3.1.1, 4.6), or nearly. What is skipped must not
+        be sent again by the same connection (MQTT 5, 4.4): so that has to end.
+        """
+        if not self._acks:
+            return None
+        _, _, sent = next(iter(self._acks.values()))
+        where, patience, now = self._settings.where, self._settings.ack_timeout, time.monotonic()
+        if sent < now - patience:
+            if alive < now - patience:
+                return faults.silent(where, patience)
+            # on a slow line a message may be on its way for minutes
+            if max(self._wire.moved, self._acked_at) < now - patience:
+                return faults.owes(where, patience)
+        if sent < self._newest:
+            skipped, since = self._skipped
+            if skipped != sent:
+                self._skipped = sent, now
+            elif since < now - patience:
+                return faults.owes(where, patience)
+        return None
 
     # -- what is sent
 
@@ -299,7 +325,9 @@ class Connection:
         if found is None:
             return
         future, topic, since = found
-        took = time.monotonic() - since
+        self._acked_at = now = time.monotonic()
+        self._newest = max(self._newest, since)
+        took = now - since
         self.round_trip += _SMOOTH * (took - self.round_trip) if self.round_trip else took
         if code >= 0x80:
             self._refusals += 1

@@ -208,6 +208,16 @@ def silent(where: str, seconds: float) -> PartFailed:
     )
 
 
+def owes(where: str, seconds: float) -> PartFailed:
+    """Say that the broker speaks, but left a message without acknowledgement for too long."""
+    return _failed(
+        where,
+        "unacknowledged",
+        f"it did not acknowledge a message for {seconds:.0f} s, though it is there",
+        "is the broker overloaded, or does it throw messages away? It is sent them again",
+    )
+
+
 def overrun(where: str) -> PartFailed:
     """Say that more came than the box can hold."""
     return _failed(

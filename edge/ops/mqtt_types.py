@@ -70,7 +70,8 @@ class MqttSettings:
     max_incoming: int = 1024 * 1024
     #: for name, TCP, TLS and the broker's welcome, all together
     connect_timeout: float = 15.0
-    #: silence after which the broker counts as gone while it owes acknowledgements
+    #: how long the broker may owe an acknowledgement while nothing else comes and nothing sent
+    #: arrives, or others are acknowledged that were sent later; then the connection ends
     ack_timeout: float = 30.0
     first_wait: float = 1.0
     longest_wait: float = 60.0

@@ -41,7 +41,8 @@ class Wire:
         self._blocking = self._ended = False
         #: what ended it, where the network did
         self.error: OSError | None = None
-        self._heard = time.monotonic()
+        #: when, as far as ``alive`` saw, the other side took some of what was sent
+        self.moved = self._heard = time.monotonic()
         self._arrived = 0
         self.bytes_in = self.bytes_out = 0
 
@@ -129,8 +130,8 @@ class Wire:
             left = fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4))
             arrived = self.bytes_out - int.from_bytes(left, sys.byteorder)
             if arrived >= self._arrived + NO_PING:
-                self._arrived, self._heard = arrived, time.monotonic()
-        return self._heard
+                self._arrived, self.moved = arrived, time.monotonic()
+        return max(self._heard, self.moved)
 
     @property
     def place(self) -> tuple[int, int]:
