@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 CRASHES = 3
 """An engine under which the process ended as often, one start after the other, is not opened."""
+AGAIN = "look_again"
+"""Reason of an error that says nothing of an engine: it has to be built, or tried, anew."""
 _FAULTY = "the GPU failed"
 
 
@@ -88,11 +90,36 @@ class Contest:
         def open_it(installed: Installed, threshold: float | None) -> Engine:
             self._memory.keep(_mark(way.name), {"starts": self._starts(way.name) + 1})
             self._open.add(way.name)
-            identity, engine = way.identity(installed), way.open(installed, threshold)
-            self._identities = [*self._identities[-3:], (engine.info, identity)]
+            identity, engine = way.identity(installed), None
+            try:
+                engine = way.open(installed, threshold)
+            except PartFailed as error:
+                if isinstance(error, GpuLost) or not way.renew(identity, error):
+                    raise
+                raise PartFailed(str(error), hint=error.hint, reason=AGAIN) from error
+            if way.identity(installed) != identity:
+                engine.close()
+                raise PartFailed("it was built anew meanwhile", reason=AGAIN)
+            self._identities = [*self._identities[-15:], (engine.info, identity)]
             return engine
 
         return open_it
+
+    def admit(self, engine: Engine, installed: Installed) -> None:
+        """See that this very build was found to agree, at this threshold. Blocks.
+
+        Raises:
+            PartFailed: it was not, so it does not serve.
+
+        """
+        way, identity = self.ways[engine.info.name], self.identity_of(engine.info)
+        one = self._remembered(way, installed, identity)
+        if one is None or not one.agreement.passed:
+            raise PartFailed(
+                f"this {way.name} engine was not compared with ONNX Runtime yet",
+                hint="it is, while ONNX Runtime looks",
+                reason=AGAIN,
+            )
 
     def survived(self) -> None:
         """Forget which engines were opened: nothing came of it. Blocks."""
@@ -138,7 +165,9 @@ class Contest:
     def _tried(self, way: Way, installed: Installed) -> Trial | None:
         if self.why_not(way) is not None:
             return None
-        identity = way.identity(installed)
+        return self._remembered(way, installed, way.identity(installed))
+
+    def _remembered(self, way: Way, installed: Installed, identity: str) -> Trial | None:
         return read(
             self._memory.get(self._trial_key(way, installed, identity)) if identity else None
         )
@@ -191,25 +220,31 @@ class Contest:
         identity = await asyncio.to_thread(way.identity, installed)
         if not identity:
             return await self._to_build(way, installed)
-        one = await asyncio.to_thread(self._tried, way, installed)
+        one = await asyncio.to_thread(self._remembered, way, installed, identity)
         if one is None:
             try:
                 one = await asyncio.to_thread(self._try, way, installed)
             except PartFailed as error:
-                return await self._failed(way, identity, error)
+                return await self._failed(way, installed, identity, error)
             key = self._trial_key(way, installed, identity)
             await asyncio.to_thread(self._memory.keep, key, written(one))
         self.pace = one.reference
-        if not one.agreement.passed:
-            await asyncio.to_thread(way.refuse, identity, one.agreement.text)
-        return _option_of(way.name, one)
+        said = one.agreement.text
+        if not one.agreement.passed and await asyncio.to_thread(way.refuse, identity, said):
+            return await self._considered(way, installed)  # one that served before is back
+        return _option_of(way.name, one, asked=self._choice.wanted == way.name)
 
-    async def _failed(self, way: Way, identity: str, error: PartFailed) -> EngineOption:
+    async def _failed(
+        self, way: Way, installed: Installed, identity: str, error: PartFailed
+    ) -> EngineOption:
         if isinstance(error, GpuLost):
             raise error
-        self.could_not(way.name, error)
+        again = error.reason == AGAIN
         if error.reason == "canary":
-            await asyncio.to_thread(way.refuse, identity, str(error))
+            again = await asyncio.to_thread(way.refuse, identity, str(error))
+        if again:
+            return await self._considered(way, installed)
+        self.could_not(way.name, error)
         return EngineOption(name=way.name, state="refused", why=str(error), hint=error.hint)
 
     async def _to_build(self, way: Way, installed: Installed) -> EngineOption:
@@ -235,6 +270,9 @@ class Contest:
             return trial(engine, reference, self._agree, hands=self._hands)
 
     def could_not(self, name: str, error: PartFailed) -> None:
+        """Let an engine serve no more in this run, unless it only has to be tried anew."""
+        if error.reason == AGAIN:
+            return
         self.refused[name] = _Refusal(why=str(error), hint=error.hint)
 
     def again(self) -> bool:
@@ -247,12 +285,12 @@ def _mark(name: str) -> str:
     return f"opened {name}"
 
 
-def _option_of(name: str, one: Trial) -> EngineOption:
+def _option_of(name: str, one: Trial, *, asked: bool) -> EngineOption:
     if not one.agreement.passed:
         why = f"it does not agree with ONNX Runtime: {one.agreement.text}"
     else:
         why = f"{one.milliseconds:.1f} ms a picture, ONNX Runtime {one.reference:.1f} ms"
-        if not one.worth_it:
+        if not one.worth_it and not asked:
             why += ": not enough faster to take over"
     return EngineOption(
         name=name,

@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,7 @@ from edge.detections import EngineInfo
 from edge.engine_status import Agreement, Build, GpuFacts, Plan
 from edge.errors import PartFailed
 from edge.stages.detect import prepare
+from edge.stages.engines.tensorrt_runtime import reach
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +63,12 @@ class Way(Protocol):
         """Begin to build it where it has to be. Raises Rejected, PartFailed."""
         ...
 
-    def refuse(self, identity: str, why: str) -> None:
-        """Never use this build again. Blocks."""
+    def refuse(self, identity: str, why: str) -> bool:
+        """Never use this build again. Blocks. True: another one that served is back."""
+        ...
+
+    def renew(self, identity: str, error: PartFailed) -> bool:
+        """Throw away a build that cannot be opened. Blocks. False: that is of no use."""
         ...
 
     def serves(self, identity: str) -> None:
@@ -75,10 +81,19 @@ class Way(Protocol):
 
 
 class OpenVino:
-    """OpenVINO on the processor."""
+    """OpenVINO on the processor.
+
+    Args:
+        library_path: where it may be beside Python's own packages; empty: only there.
+
+    """
 
     name = "openvino"
     on_gpu = False
+
+    def __init__(self, library_path: str = "") -> None:
+        if library_path:
+            reach(library_path)
 
     def lacks(self) -> tuple[str, str] | None:
         """Say what this box lacks for it."""
@@ -100,8 +115,13 @@ class OpenVino:
         """Nothing has to be built."""
         return Build()
 
-    def refuse(self, identity: str, why: str) -> None:
+    def refuse(self, identity: str, why: str) -> bool:  # noqa: ARG002 (the contract's)
         """The trial is remembered; there is nothing else to mark."""
+        return False
+
+    def renew(self, identity: str, error: PartFailed) -> bool:  # noqa: ARG002
+        """Nothing is built."""
+        return False
 
     def serves(self, identity: str) -> None:
         """Nothing has to be kept."""
@@ -136,6 +156,10 @@ class TensorRT:
         #: digest of a canonical graph: its engine form, and what a plan of it depends on
         self._forms: dict[str, tuple[bytes, str]] = {}
         self._state = "idle"
+        #: keys of plans that the library refused, and that were built once more
+        self._thrown: set[str] = set()
+        #: plans that were built since the start; as many of them were tried already
+        self.built = self.tried = 0
         #: a key that is to be used instead of the newest; empty: that
         self.pinned = ""
 
@@ -190,7 +214,9 @@ class TensorRT:
 
     def serves(self, identity: str) -> None:
         """Write down which plan serves now; empty: none does. Blocks."""
-        self.plans.serve(_key(identity))
+        key, _, built_at = identity.partition(" ")
+        self.plans.serve(key, built_at)
+        self._thrown.discard(key)
         self._list()
 
     async def build(self, model: Installed, *, force: bool, asked: bool = False) -> Build:
@@ -205,10 +231,23 @@ class TensorRT:
         """Stop the builder; False if nothing is built now."""
         return await self.builds.cancel()
 
-    def refuse(self, identity: str, why: str) -> None:
-        """Never use this plan again. Blocks."""
-        self.plans.refuse(_key(identity), why)
+    def refuse(self, identity: str, why: str) -> bool:
+        """Never use this plan again. Blocks. True: the one that served before it is back."""
+        key, _, built_at = identity.partition(" ")
+        another = self.plans.refuse(key, why, built_at)
         self._list()
+        return another
+
+    def renew(self, identity: str, error: PartFailed) -> bool:
+        """Throw away a plan that the library refuses; one that it refuses twice is refused."""
+        key, _, built_at = identity.partition(" ")
+        if error.reason == "bad_plan" and key in self._thrown:
+            return self.refuse(identity, str(error))
+        if error.reason == "bad_plan":
+            self._thrown.add(key)
+            self.plans.discard(key, str(error), built_at)
+        self._list()
+        return self._there(key) != identity
 
     async def close(self) -> None:
         """Stop the builder."""
@@ -238,7 +277,15 @@ class TensorRT:
         """Say what has to be built for a model. Blocks at its first call for a model."""
         form, _ = self._form(model)
         facts = facts_of(model.id, form, self.facts, self._trt, most=self._config.detect.max_batch)
-        return order_of(facts, form, self._trt, self.plans)
+        order = order_of(facts, form, self._trt, self.plans)
+
+        def keep(made: Path, seconds: float, words: str) -> Plan:
+            plan = order.keep(made, seconds, words)
+            self._list()  # before anybody hears that it is built
+            self.built += 1
+            return plan
+
+        return replace(order, keep=keep)
 
     def _form(self, model: Installed) -> tuple[bytes, str]:
         """Return a model's engine form and its digest. Blocks for a second at the first call."""
@@ -267,7 +314,7 @@ def parity(reference: Engine, engine: Engine) -> Agreement:
 
 def ways_of(config: Config, state: Path, changed: Callable[[], None]) -> Mapping[str, Way]:
     """Return the engines that could be had beside ONNX Runtime."""
-    ways: list[Way] = [TensorRT(config, state, changed), OpenVino()]
+    ways: list[Way] = [TensorRT(config, state, changed), OpenVino(config.tensorrt.library_path)]
     return {way.name: way for way in ways}
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge.app.canary import Canary, Shown, memory_in
-from edge.app.engine_contest import Contest
+from edge.app.engine_contest import AGAIN, Contest
 from edge.app.engine_ways import TensorRT, Way, parity, ways_of
 from edge.app.gpu_faults import GpuFaults
 from edge.app.parts import catalog_of, choose_engine
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 BREAKS = 3
 """An engine other than ONNX Runtime that broke as often serves no more in this run."""
 _LOOK_S = 60.0
+_TRIED_NOW = "it is built, and is tried beside ONNX Runtime now"
 _NAMES = ("auto", "tensorrt", "openvino", REFERENCE, "builtin")
 
 
@@ -63,6 +64,7 @@ class BoxEngines:
         for way in self.ways.values():
             self.choice.ways[way.name] = self.contest.opened(way)
         self.choice.best = self.contest.best
+        self.choice.admit = self.contest.admit
         self.choice.failed = self.contest.could_not
         self._breaks: dict[str, int] = {}
         self._wake = asyncio.Event()
@@ -159,7 +161,6 @@ class BoxEngines:
             return
         self.lost = error
         self.contest.could_not("tensorrt", error)  # what is in hand is looked at by the processor
-        self.choice.give_up("tensorrt")
         await self.faults.note()
         log.error(
             "the GPU is lost to this process (%d within an hour): %s. %s",
@@ -177,7 +178,6 @@ class BoxEngines:
         self._breaks[name] = self._breaks.get(name, 0) + 1
         if self._breaks[name] >= BREAKS:
             self.contest.could_not(name, error)
-            self.choice.give_up(name)
 
     def _show(self, engine: Engine, installed: Installed) -> None:
         """Show an engine the canary. Blocks; raises PartFailed."""
@@ -196,7 +196,13 @@ class BoxEngines:
         installed = await asyncio.to_thread(self._catalog.find, self.choice.model)
         if installed is None:
             return
-        await self.contest.consider(installed)
+        gpu = self._gpu()
+        built = 0 if gpu is None else gpu.built
+        try:
+            await self.contest.consider(installed)
+        finally:
+            if gpu is not None:
+                gpu.tried = built
         best = await asyncio.to_thread(self.contest.best, installed)
         if best != info.name or await asyncio.to_thread(self.contest.outdated, info, installed):
             await self._swap(best)
@@ -212,6 +218,9 @@ class BoxEngines:
         except GpuLost:
             raise
         except PartFailed as error:
+            if error.reason == AGAIN:
+                self._wake.set()
+                return
             self.contest.could_not(name, error)
             option = self.contest.options.get(name, EngineOption(name=name, state="refused"))
             self.contest.options[name] = replace(
@@ -242,15 +251,7 @@ class BoxEngines:
         return way if isinstance(way, TensorRT) else None
 
     def _shown(self, serving: str) -> list[EngineOption]:
-        building = (gpu := self._gpu()) is not None and gpu.build_status().state == "running"
-        options = []
-        for option in self.contest.options.values():
-            shown = option
-            if option.name == serving:
-                shown = replace(option, state="serving")
-            elif option.name == "tensorrt" and building:
-                shown = replace(option, state="building")
-            options.append(shown)
+        options = [self._up_to_date(one, serving) for one in self.contest.options.values()]
         info = self.holder.info
         return [
             *options,
@@ -268,6 +269,25 @@ class BoxEngines:
                 else self.choice.missing or "it is wanted",
             ),
         ]
+
+    def _up_to_date(self, option: EngineOption, serving: str) -> EngineOption:
+        """Return how an engine is, with what happened since it was considered."""
+        gpu, shown = self._gpu(), option
+        if gpu is None or option.name != gpu.name:
+            return replace(option, state="serving") if option.name == serving else option
+        build = gpu.build_status()
+        untried = gpu.built > gpu.tried and build.model == self.choice.model
+        untried = untried and serving not in {"", "builtin"}  # nothing is tried there
+        if build.state == "running":
+            shown = replace(option, state="building", why="it is being built", hint="")
+        elif untried:
+            shown = replace(option, state="building", why=_TRIED_NOW, hint="")
+        elif option.state == "building":
+            shown = replace(option, state="to_build", why=build.reason, hint=build.hint)
+        if option.name == serving:
+            news = f"; built anew: {shown.why}" if shown is not option else ""
+            return replace(option, state="serving", why=f"{option.why}{news}")
+        return shown
 
     def _why(self, serving: str) -> str:
         """Say why this engine serves."""

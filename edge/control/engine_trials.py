@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,10 +116,11 @@ def read(facts: Mapping[str, Any] | None) -> Trial | None:
         return None
     try:
         agreement = Agreement(**facts["agreement"])
-        return Trial(
-            agreement=agreement,
-            milliseconds=float(facts["milliseconds"]),
-            reference=float(facts["reference"]),
-        )
+        exact = isinstance(facts["agreement"]["passed"], bool)
+        paces = float(facts["milliseconds"]), float(facts["reference"])
     except (KeyError, TypeError, ValueError):
         return None
+    # whatever is not exactly what a trial writes shows nothing
+    if not exact or not all(0 < one < math.inf for one in paces):
+        return None
+    return Trial(agreement=agreement, milliseconds=paces[0], reference=paces[1])

@@ -100,11 +100,12 @@ class EngineChoice:
         self.ways: dict[str, OpenWay] = {}
         #: says which engine serves a model best, as far as that was found out before
         self.best: Callable[[Any], str] = lambda _: REFERENCE
+        #: raises PartFailed unless another engine was found to agree; asked before it serves
+        self.admit: Callable[[Engine, Any], object] = lambda _, __: None
         #: told where another engine could not be opened, and ONNX Runtime takes its place
         self.failed: Callable[[str, PartFailed], None] = lambda _, __: None
-        #: the engine to open next; empty: the best
+        #: the engine that somebody tries to swap in; empty: the best is opened
         self._target = ""
-        self._nothing_else = False
         #: why there is no trained model, in words; empty where there is one or none was wanted
         self.missing = ""
         #: highest threshold that is allowed, whatever the file or the model says; None: any
@@ -123,12 +124,10 @@ class EngineChoice:
     def use(self, model: str) -> None:
         """Want another model from the next opening on."""
         self._detect = self._detect.model_copy(update={"model": model})
-        self._target = ""
 
     def ask(self, engine: str) -> None:
         """Want another kind of engine from the next opening on."""
         self._detect = self._detect.model_copy(update={"engine": engine})
-        self._target = ""
 
     @property
     def threshold(self) -> str:
@@ -137,19 +136,11 @@ class EngineChoice:
 
     @contextlib.contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """Want this engine and no other, while somebody tries to swap; undone where that fails."""
-        before, self._target, self._nothing_else = self._target, name, True
+        """Want this engine and no other, while somebody tries to swap."""
+        self._target = name
         try:
             yield
-        except BaseException:
-            self._target = before
-            raise
         finally:
-            self._nothing_else = False
-
-    def give_up(self, name: str) -> None:
-        """Open another engine no more."""
-        if self._target == name:
             self._target = ""
 
     async def open(self) -> Engine:
@@ -174,12 +165,11 @@ class EngineChoice:
         way = self.ways.get(name)
         if way is not None:
             try:
-                return self._checked(installed, lambda most: way(installed, most))
+                return self._checked(installed, lambda most: way(installed, most), self.admit)
             except PartFailed as error:
-                if self._nothing_else or isinstance(error, GpuLost):
+                if self._target or isinstance(error, GpuLost):
                     raise
                 log.warning("engine %s cannot serve: %s. %s", name, error, error.hint)
-                self.give_up(name)
                 self.failed(name, error)
         return self._checked(installed, lambda most: self._onnx(installed.path, most))
 
@@ -191,10 +181,16 @@ class EngineChoice:
         """Open another engine beside the one that serves. Blocks. Raises PartFailed."""
         return self._checked(installed, lambda most: self.ways[name](installed, most))
 
-    def _checked(self, installed: Installed, opened: Callable[[float | None], Engine]) -> Engine:
+    def _checked(
+        self,
+        installed: Installed,
+        opened: Callable[[float | None], Engine],
+        *more: Callable[[Engine, Any], object],
+    ) -> Engine:
         engine = self._lowered(opened)
         try:
-            self._check(engine, installed)
+            for check in (self._check, *more):
+                check(engine, installed)
         except BaseException:
             engine.close()
             raise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,14 @@ class FakeWay:
     fails: str = ""
     version: str = "1"
     tries: int = 0
+    #: the build that served before this one
+    before: str = ""
+    blind: bool = False
+    built: Build = field(default_factory=Build)
+    #: told as soon as it was opened
+    meanwhile: Callable[[FakeWay], None] | None = None
     refusals: list[str] = field(default_factory=list)
+    renewals: list[str] = field(default_factory=list)
 
     def lacks(self) -> tuple[str, str] | None:
         return self.lack
@@ -68,13 +76,26 @@ class FakeWay:
         self.tries += 1
         if self.fails:
             raise PartFailed("it does not run", reason=self.fails)
+        if self.meanwhile is not None:
+            self.meanwhile(self)
         return Paced(self.seconds, self.name)
 
     async def build(self, model: Any, *, force: bool, asked: bool = False) -> Build:  # noqa: ARG002
-        return Build()
+        return self.built
 
-    def refuse(self, identity: str, why: str) -> None:
+    def refuse(self, identity: str, why: str) -> bool:
         self.refusals.append(f"{identity} {why}")
+        if self.before:
+            self.version, self.before, self.blind = self.before, "", False
+            return True
+        return False
+
+    def renew(self, identity: str, error: PartFailed) -> bool:
+        self.renewals.append(f"{identity} {error.reason}")
+        if len(self.renewals) > 1 or self.built.state == "idle":  # nothing that is built
+            return False
+        self.version = ""
+        return True
 
     def serves(self, identity: str) -> None:
         """Nothing is kept."""
@@ -94,7 +115,8 @@ class Bench:
 
         def agree(_: Engine, __: Engine) -> Agreement:
             self.agreements += 1
-            return Agreement(passed=passed, text="well" if passed else "it loses 3 of 20")
+            sees = passed and not way.blind
+            return Agreement(passed=sees, text="well" if sees else "it loses 3 of 20")
 
         self.choice = EngineChoice(
             DetectConfig.model_validate({"model": "m", "engine": wanted}),
@@ -108,6 +130,7 @@ class Bench:
         self.contest = Contest(self.choice, ways, memory, self.faults, agree, hands=1)
         self.choice.ways[way.name] = self.contest.opened(way)
         self.choice.best = self.contest.best
+        self.choice.admit = self.contest.admit
         self.choice.failed = self.contest.could_not
 
     async def considered(self) -> tuple[str, str, str]:
@@ -232,3 +255,104 @@ async def test_an_engine_that_was_built_anew_takes_the_older_ones_place(tmp_path
     await bench.considered()
     assert bench.agreements == 2
     assert bench.contest.outdated(serving, Model())  # type: ignore[arg-type]
+
+
+async def test_a_plan_that_the_library_refuses_is_built_once_more_and_then_refused(
+    tmp_path: Path,
+) -> None:
+    building = Build(state="running", model="m")
+    bench = Bench(tmp_path, FakeWay(fails="bad_plan", built=building))
+    assert (await bench.considered())[::2] == ("building", "onnx")
+    bench.way.version = "built again"
+    state, why, best = await bench.considered()
+    assert (state, why, best) == ("refused", "it does not run", "onnx")
+    assert bench.way.renewals == ["1 bad_plan", "built again bad_plan"]
+
+
+async def test_at_a_start_such_a_plan_is_built_once_more_too(tmp_path: Path) -> None:
+    await Bench(tmp_path, FakeWay()).considered()
+    later = Bench(tmp_path, FakeWay(fails="bad_plan", built=Build(state="running", model="m")))
+    assert (await later.choice.open()).info.name == "onnx"
+    assert (await later.considered())[0] == "building"
+    assert later.way.tries == 1, "what is being built is not opened"
+
+
+async def test_one_built_anew_that_disagrees_leaves_the_one_before(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FakeWay())
+    await bench.considered()
+    serving = await bench.choice.open()
+    bench.way.version, bench.way.before, bench.way.blind = "2", "1", True
+    state, _, best = await bench.considered()
+    assert (state, best) == ("ready", "openvino")
+    assert bench.way.refusals == ["2 it loses 3 of 20"]
+    assert not bench.contest.outdated(serving.info, Model())  # type: ignore[arg-type]
+
+
+async def test_who_is_asked_for_by_name_is_not_told_to_be_too_slow(tmp_path: Path) -> None:
+    _, why, _ = await Bench(tmp_path, FakeWay(seconds=0.01), wanted="openvino").considered()
+    assert "ms a picture" in why
+    assert "not enough faster" not in why
+
+
+# -- no engine serves that was not found to agree, whatever happens beside it
+
+
+async def test_a_build_that_was_never_compared_is_not_opened_to_serve(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, FakeWay())
+    await bench.considered()
+    with bench.choice.attempt("openvino"):
+        assert (await bench.choice.open()).info.name == "openvino"
+    bench.way.version = "built anew"  # and now the one that serves breaks, and is opened again
+    assert (await bench.choice.open()).info.name == "onnx"
+    with bench.choice.attempt("openvino"), pytest.raises(PartFailed, match="not compared"):
+        await bench.choice.open()
+    assert (await bench.considered())[::2] == ("ready", "openvino")
+
+
+async def test_under_another_threshold_it_serves_only_after_it_was_compared_there(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, FakeWay())
+    await bench.considered()
+    with bench.choice.attempt("openvino"):
+        await bench.choice.open()
+    bench.choice.most_threshold = 0.1
+    assert (await bench.choice.open()).info.name == "onnx"
+
+
+async def test_a_build_that_changes_while_it_is_opened_does_not_serve(tmp_path: Path) -> None:
+    def anew(way: FakeWay) -> None:
+        way.version = "2"
+
+    bench = Bench(tmp_path, FakeWay())
+    await bench.considered()
+    bench.way.meanwhile = anew
+    with bench.choice.attempt("openvino"), pytest.raises(PartFailed, match="anew meanwhile"):
+        await bench.choice.open()
+    assert bench.contest.refused == {}, "nothing was found out about it"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agreement": {"passed": "no", "text": ""}},
+        {"agreement": {"passed": 1, "text": ""}},
+        {"agreement": {}},
+        {"milliseconds": 0},
+        {"reference": 0},
+        {"milliseconds": float("nan")},
+        {"reference": float("inf")},
+    ],
+)
+async def test_a_memory_that_no_trial_wrote_lets_nobody_serve(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    bench = Bench(tmp_path, FakeWay())
+    await bench.considered()
+    path = tmp_path / "measured.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({key: {**one, **change} for key, one in kept.items()}))
+    later = Bench(tmp_path, FakeWay())
+    assert (await later.choice.open()).info.name == "onnx"
+    with later.choice.attempt("openvino"), pytest.raises(PartFailed, match="not compared"):
+        await later.choice.open()
