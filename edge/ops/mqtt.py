@@ -204,7 +204,7 @@ class MqttLink:
         # at once: what the broker kept for this session may come in the same breath
         self._connection, self._limits = connection, connection.limits
         self._counts["connects"] += 1
-        self._manners.fresh = False
+        self._manners.welcomed()
         self._error = None
         self._to("up")
         for subscription in self._subscriptions.values():

@@ -28,7 +28,7 @@ class Manners:
     def __init__(self, version: Literal["auto", "5", "3.1.1"]) -> None:
         self._auto = version == "auto"
         self._version: Version = "3.1.1" if version == "3.1.1" else "5"
-        self._fell_back = 0.0
+        self._fell_back, self._spoke_5 = 0.0, -AGAIN_5
         self._will_faults: set[str] = set()
         self._cuts = 0
         #: the broker's session is to be thrown away
@@ -42,14 +42,26 @@ class Manners:
             self._version = "5"
         return self._version
 
+    def welcomed(self) -> None:
+        """Remember what the broker has shown to understand."""
+        self.fresh = False
+        if self._version == "5":
+            self._spoke_5 = time.monotonic()
+
     def learn(self, error: PartFailed) -> bool:
-        """Take to heart why there was no welcome; tell whether to try another hello at once."""
+        """Take to heart why there was no welcome; tell whether to try another hello at once.
+
+        MQTT 3.1.1 is the worse one: there a broker acknowledges what it throws away.
+        """
         match error.reason:
+            case "no_welcome" if time.monotonic() - self._spoke_5 < AGAIN_5:
+                return False  # it knows MQTT 5; now it is starting, or stopping
             case "version" | "no_welcome" if self._auto:
-                # old brokers hang up on MQTT 5 without a word, and so does whatever is no broker
+                # old brokers hang up on MQTT 5 without a word. So does one that is starting: 3.1.1
+                # is tried at once, or it would be what it speaks when it is up
                 self._version = "3.1.1" if self._version == "5" else "5"
                 self._fell_back = time.monotonic()
-                return error.reason == "version" and self._version == "3.1.1"
+                return self._version == "3.1.1"
             case "no_retain" | "no_qos" if error.reason not in self._will_faults:
                 self._will_faults.add(error.reason)
                 return True

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edge.errors import PartFailed, Rejected, TryLater
+from edge.ops.mqtt_manners import Manners
 from edge.ops.mqtt_types import Login, Will
 from tests.ops.mqtt_parts import Between, running, settings_for, until
 from tests.servers.mosquitto import Mosquitto, idle_mosquitto, mosquitto
@@ -100,6 +101,34 @@ async def test_a_broker_that_hangs_up_on_mqtt_5_is_spoken_to_in_3_1_1(
             assert life.losses[0].reason == "no_welcome"
     finally:
         await between.stop()
+
+
+async def test_a_broker_that_knows_mqtt_5_and_hangs_up_is_not_taken_for_an_old_one(
+    mosquitto: Mosquitto,
+) -> None:
+    """It restarts: in MQTT 3.1.1 it would acknowledge what it throws away from then on."""
+    between = Between(mosquitto)
+    await between.start()
+    try:
+        async with running(replace(settings_for(mosquitto), port=between.port)) as life:
+            assert (await life.up()).version == "5"
+            between.to_5 = b""
+            between.hang_up()
+            await until(lambda: [one.reason for one in life.losses].count("no_welcome") == 3)
+            between.to_5 = None
+            await until(lambda: len(life.welcomes) == 2)
+            assert life.welcomes[1].version == "5"
+            assert set(between.hellos) == {5}
+    finally:
+        await between.stop()
+
+
+def test_while_nobody_says_welcome_each_wait_ends_with_mqtt_5() -> None:
+    manners, error = Manners("auto"), PartFailed("it hung up", reason="no_welcome")
+    tried = [(manners.version, manners.learn(error)) for _ in range(4)]
+    assert tried == [("5", True), ("3.1.1", False)] * 2
+    manners = Manners("5")
+    assert [(manners.version, manners.learn(error)) for _ in range(2)] == [("5", False)] * 2
 
 
 async def test_a_password_is_asked_for_anew_at_each_connect(idle_mosquitto: Mosquitto) -> None:
