@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -35,6 +34,7 @@ from edge.app.commands import BoxCommands
 from edge.app.config import LIVE, BoxConfigured, needs_restart
 from edge.app.energy import BoxEnergy
 from edge.app.engines import BoxEngines
+from edge.app.hands import WAITING, fit, hands_of
 from edge.app.jobs import jobs_of
 from edge.app.parts import build_store, is_live
 from edge.app.sources import build_source
@@ -72,8 +72,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WAITING = 4
-"""Pictures in hand beyond those being worked on: being kept, or next in line."""
 STORE_LIMIT = 300.0
 """Seconds without a try at the store, while parcels wait, after which the box is not alive."""
 BUS_LIMIT = 60.0
@@ -104,7 +102,8 @@ class Box:
         self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)
         self.engines = BoxEngines(self)
         self.engine_choice, self.holder = self.engines.choice, self.engines.holder
-        self.pool = PicturePool(config.detect.workers or os.cpu_count() or 1, config.detect.timeout)
+        self.holder.served = partial(fit, self)
+        self.pool = PicturePool(hands_of(config.detect), config.detect.timeout)
         self.kept = Kept(metrics, self.outbox)
         self.bus = Bus(self)
         self.buckets = Buckets(self)

@@ -44,7 +44,7 @@ class Delivery:
     Args:
         lanes: where events come from.
         hand_on: what happens to each.
-        in_hand: how many may be under way at once.
+        in_hand: how many may be under way at once; may be changed.
         broke: told of every ``PartFailed``, so that the part's supervisor can act.
 
     """
@@ -62,7 +62,7 @@ class Delivery:
         self._hand_on = hand_on
         self._metrics = metrics
         self._broke = broke
-        self._room = asyncio.Semaphore(in_hand)
+        self.in_hand = in_hand
         self._in_hand: set[asyncio.Task[None]] = set()
         self._bugs = 0
         self._last_step = time.monotonic()
@@ -85,7 +85,8 @@ class Delivery:
         """
         async with asyncio.TaskGroup() as group:
             while True:
-                await self._room.acquire()
+                while len(self._in_hand) >= self.in_hand:
+                    await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
                 item = await self._lanes.take()
                 if not self._in_hand:
                     self._last_step = time.monotonic()
@@ -105,7 +106,6 @@ class Delivery:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_hand.discard(task)
-        self._room.release()
         self._last_step = time.monotonic()
 
     async def _deliver(self, item: Item) -> None:

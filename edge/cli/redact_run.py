@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge.app.box import WAITING
+from edge.app.hands import WAITING
 from edge.app.parts import choose_engine, with_model
 from edge.bus.delivery import Delivery
 from edge.bus.lanes import Lanes

@@ -24,7 +24,13 @@ class DetectConfig(Section):
         ge=0.01,
         le=0.99,
     )
-    workers: int = key(0, "Threads that carry pictures; 0 means as many as the cores.", ge=0, le=64)
+    workers: int = key(
+        0,
+        "Threads that carry pictures; 0: as many as the cores, and max_batch more while the GPU "
+        "looks.",
+        ge=0,
+        le=64,
+    )
     max_batch: int = key(8, "Pictures that a GPU looks at together at most.", ge=1, le=64)
     max_queue_delay: Duration = key(
         "3ms", "How long a picture waits for others to fill a batch, while the GPU is idle."

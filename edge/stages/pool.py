@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class PicturePool:
-    """A fixed number of workers.
+    """Some workers; how many may change between two calls.
 
     Args:
         workers: threads that carry pictures.
@@ -58,6 +58,14 @@ class PicturePool:
                 hint="the engine hangs or the box is overloaded; see [detect] timeout",
                 reason="timeout",
             ) from error
+
+    def resize(self, workers: int) -> None:
+        """Have so many workers from the next call on; what was called before ends where it is."""
+        if workers == self.workers:
+            return
+        self.workers, before = workers, self._executor
+        self._executor = self._fresh()
+        before.shutdown(wait=False)
 
     def _give_up(self, executor: ThreadPoolExecutor) -> None:
         self.given_up += 1

@@ -10,6 +10,7 @@ Between the steps there is no queue: a 1080p frame is 6 MB.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -73,6 +74,9 @@ class Redact:
         self._policy_for = policy_for
         self._max_pixels = max_pixels
         self._priority_for = priority_for
+        # Where a GPU looks there are more workers than cores. A picture file may be as large as
+        # max_pixels once it is decoded, so no more of them are than there are at first.
+        self._files = asyncio.Semaphore(pool.workers)
         #: how long the last detections took, in seconds
         self.detect_seconds: deque[float] = deque(maxlen=100)
 
@@ -91,14 +95,20 @@ class Redact:
                 hint="give the trigger a filter on the types of pictures",
                 reason="not_a_picture",
             )
+        if isinstance(event.data, Frame):
+            return await self._run(event)
+        async with self._files:
+            return await self._run(event)
+
+    async def close(self) -> None:
+        """Nothing is held here."""
+
+    async def _run(self, event: Event[Picture]) -> Parcel:
         urgency = Urgency(
             self._priority_for(event.data.source), time.monotonic() + _TURN * self._pool.limit
         )
         with self._holder.lend() as engine:
             return await self._pool.run(lambda: self._carry(event, engine, urgency))
-
-    async def close(self) -> None:
-        """Nothing is held here."""
 
     def _carry(self, event: Event[Picture], engine: Engine, urgency: Urgency) -> Parcel:
         frame = self._as_frame(event)

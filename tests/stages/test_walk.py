@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import cv2
@@ -17,8 +19,8 @@ from edge.config.privacy import Policy
 from edge.contracts import Engine, Note, Picture
 from edge.detections import Detections
 from edge.errors import EdgeError, PartFailed, Rejected, TryLater
-from edge.event import Event, Outcome
-from edge.frame import Frame
+from edge.event import PICTURE_ARRIVED, Event, Outcome
+from edge.frame import Encoded, Frame
 from edge.ops.metrics import Metrics
 from edge.ops.supervise import Supervisor
 from edge.parcel import Parcel
@@ -158,6 +160,73 @@ async def test_a_picture_whose_turn_does_not_come_is_dropped_and_the_engine_stay
 
 def noise() -> NDArray[np.uint8]:
     return np.random.default_rng(1).integers(0, 256, (1, 48, 64, 3), np.uint8)
+
+
+async def test_more_workers_for_a_gpu_do_not_decode_more_files_at_once() -> None:
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def look() -> list[Detections]:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.05)
+        with lock:
+            busy -= 1
+        return [middle()]
+
+    async def walked(path: Path, events: list[Event[Picture]]) -> int:
+        nonlocal most
+        most = 0
+        await asyncio.gather(*(path.pictures(event) for event in events))
+        return most
+
+    async with Path(FixedEngine(look), workers=2) as path:
+        path.pool.resize(6)
+        frames = [an_event(a_frame(f"gate-{n}")) for n in range(6)]
+        files = [a_file(f"yard-{n}") for n in range(6)]
+        assert await walked(path, frames) > 2
+        assert await walked(path, files) == 2
+
+
+def a_file(name: str) -> Event[Picture]:
+    event = an_event(a_frame(name))
+    assert isinstance(event.data, Frame)
+    _, body = cv2.imencode(".png", event.data.pixels)
+    return replace(
+        event,
+        type=PICTURE_ARRIVED,
+        data=Encoded(
+            body=body.tobytes(),
+            name=f"{name}.png",
+            taken_at=event.data.taken_at,
+            source=name,
+            subject=name,
+        ),
+    )
+
+
+async def test_more_may_be_in_hand_from_now_on() -> None:
+    hang = Hang()
+    async with Path(FixedEngine(hang), workers=8) as path:
+        path.delivery.in_hand = 2
+        worker = asyncio.create_task(path.delivery.run(), name="path")
+        for n in range(8):
+            await path.lanes.accept(an_event(a_frame(f"gate-{n}")), path.settle)
+        await asyncio.sleep(0.1)
+        assert len(path.lanes) == 6
+        path.delivery.in_hand = 5
+        hang.free.set()
+        assert await path.delivery.drain(10) == 0
+        hang.free.clear()
+        for n in range(8):
+            await path.lanes.accept(an_event(a_frame(f"yard-{n}")), path.settle)
+        await asyncio.sleep(0.1)
+        assert len(path.lanes) == 3
+        hang.free.set()
+        assert await path.delivery.drain(10) == 0
+        worker.cancel()
+    assert [outcome for _, outcome, _ in path.ends] == [Outcome.DONE] * 16
 
 
 def nan() -> list[Detections]:

@@ -53,6 +53,8 @@ class EngineHolder:
         self._failure: PartFailed | None = None
         self._over = asyncio.Event()
         self._waiting: list[asyncio.Future[EngineInfo]] = []
+        #: told of every engine that serves from now on
+        self.served: Callable[[EngineInfo], None] = lambda _: None
         #: facts of the newest engine, also while it is down
         self.info: EngineInfo | None = None
 
@@ -195,6 +197,7 @@ class EngineHolder:
         self._serving, self.info = lent, info
         self._ready(1)
         self._metrics.safe_mode.set(info.safe_mode)
+        self.served(info)
         log.info("engine %s looks with model %s", info.name, info.model)
 
     def _down(self) -> None:

@@ -36,14 +36,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def a_box(home: Path, models: Path) -> Box:
+def a_box(home: Path, models: Path, *, cameras: int = 1, fps: int = 3, **detect: int) -> Box:
+    camera = {"kind": "scene", "fps": fps, "width": 640, "height": 360}
     box = Box(
         Config.model_validate(
             {
                 "box": {"site": "s", "node": "n", "state": str(home / "state")},
-                "sources": {"camera": {"kind": "scene", "fps": 3, "width": 640, "height": 360}},
-                "detect": {"engine": "tensorrt", "workers": 1, "max_batch": 4},
-                "tensorrt": {"library_path": str(LIBRARY_PATH)},
+                "sources": {f"camera-{n}": camera | {"enabled": not n} for n in range(cameras)},
+                "detect": {"engine": "tensorrt", "workers": 1, "max_batch": 4} | detect,
+                "tensorrt": {"library_path": str(LIBRARY_PATH), "cuda_graphs": cameras == 1},
                 "store": {"kind": "folder", "path": str(home / "out")},
                 "models": {"path": str(models), "pull": False},
                 "web": {"port": 0},
@@ -190,3 +191,47 @@ async def until_lost(box: Box, gpu: FakeGpu) -> None:
     gpu.fail("cuEventQuery", 700)
     async with asyncio.timeout(60):
         await task
+
+
+async def test_one_built_anew_that_is_blind_leaves_the_one_before_looking(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(a_box(tmp_path, models)) as box:
+        await until(lambda: serving(box) == "tensorrt", 60)
+        await until(lambda: [p.state for p in box.engines.status().plans] == ["serving"], 30)
+        before, (good,) = box.holder.info, box.engines.status().plans
+        pictures = lost(box)
+        monkeypatch.setenv("FAKE_BUILDER", "blind")
+        await box.engines.build(force=True)
+        assert (await gpu(box).builds.over()).state == "done"
+        # at once, before anybody could have looked at it
+        (fresh,) = box.engines.status().plans
+        assert fresh.built_at > good.built_at
+        assert "is tried beside ONNX Runtime now" in option(box).why
+
+        await until(lambda: "one before is back" in box.engines.status().plans[0].why, 60)
+        await until(lambda: "tried beside" not in option(box).why, 30)
+        (back,) = box.engines.status().plans
+        assert (back.built_at, back.state) == (good.built_at, "serving")
+        assert (option(box).state, box.holder.info) == ("serving", before)
+        assert "not enough faster" not in option(box).why
+        assert lost(box) == pictures
+        box.engines.better()  # opened anew, it is the one before
+        await until(lambda: box.holder.info is not before, 30)
+        assert serving(box) == "tensorrt"
+
+
+async def test_a_plan_that_the_library_refuses_is_built_once_more_and_no_more(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_BUILDER", "no plan")
+    async with running(a_box(tmp_path, models)) as box:
+        await until(lambda: option(box).state == "refused", 60)
+        assert gpu(box).built == 2
+        assert "refuses the plan" in option(box).why
+        assert [one.state for one in box.engines.status().plans] == ["refused"]
+        assert serving(box) == "onnx"
+
+        monkeypatch.setenv("FAKE_BUILDER", "")
+        await box.engines.build(force=True)
+        await until(lambda: serving(box) == "tensorrt", 60)
