@@ -53,6 +53,16 @@ def test_systemd_has_nothing_to_say_about_what_a_gpu_adds(unit: Path) -> None:
     assert "DeviceAlow" in analyze("verify", "--man=no", str(unit)).stderr
 
 
+def test_what_a_gpu_adds_is_not_in_the_unit_already() -> None:
+    added = set(lines_of(ROOT / "systemd" / "edge-gpu.conf"))
+    assert "MemoryDenyWriteExecute=no" in added
+    assert added & set(lines_of(UNIT)) == set()
+
+
+def lines_of(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if "=" in line and line[0] != "#"]
+
+
 def test_verify_would_notice_an_unknown_setting(unit: Path) -> None:
     unit.write_text(unit.read_text().replace("[Install]", "Restrat=no\n[Install]"))
     assert "Restrat" in analyze("verify", "--man=no", str(unit)).stderr
