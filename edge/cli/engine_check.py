@@ -30,9 +30,12 @@ def check(ctx: click.Context, *, device: int | None, config: Path | None, as_jso
     """
     from edge.cli.infer_plan import Asked
     from edge.stages.engines.tensorrt_probe import probe
+    from edge.stages.engines.tensorrt_runtime import reach
 
     wanted = Asked(config=config).settings().tensorrt
     facts = probe(wanted.library_path, wanted.device if device is None else device)
+    if wanted.library_path:
+        reach(wanted.library_path)
     installed = {name: _version(name) for name in _CPU}
     can = fit(facts)
     data = {"fit": can, "gpu": asdict(facts), "processor": installed}
