@@ -36,7 +36,7 @@ from edge.control.commands.ratchet import Floor, floor_of
 from edge.control.desired import Desired
 from edge.control.sources import SourceTable
 from edge.control.sync import Sync
-from edge.engine_status import Build
+from edge.engine_status import Build, Engines
 from edge.errors import Fatal, PartFailed
 from edge.ops import log as logs
 from edge.ops.redact_url import clean
@@ -261,6 +261,10 @@ class BoxCommands:
         if info.model != model:
             raise PartFailed(f"{model} does not look: {info.model} does", hint="see the log")
         return give.Serving(engine=info.name, model=info.model, safe_mode=info.safe_mode)
+
+    @property
+    def engines(self) -> Engines:
+        return self._box.engines
 
     async def rebuild_engine(self, tell: Tell) -> Build:
         engines, told = self._box.engines, ""

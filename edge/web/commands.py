@@ -22,7 +22,7 @@ from edge.web.view import BoxView, Reply, Sender
 WAIT_S = 10.0
 MOST_WAIT_S = 60.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
-_BY_CODE = {
+BY_CODE = {
     "bad_request": 400,
     "forbidden_remote": 403,
     "not_found": 404,
@@ -81,7 +81,7 @@ def _answer(reply: Reply) -> web.Response:
     if reply["status"] == "expired":
         return problem(410, "expired", reply["message"], reply["hint"])
     if reply["status"] == "error":
-        status = _BY_CODE.get(reply["code"], 500)
+        status = BY_CODE.get(reply["code"], 500)
         return problem(status, reply["code"], reply["message"], reply["hint"])
     if reply["status"] == "ok":
         return web.json_response(reply)

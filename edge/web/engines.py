@@ -6,26 +6,21 @@ JavaScript.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
-from edge.engine_status import Build, Engines, EngineStatus
-from edge.errors import EdgeError, Rejected
+from edge.engine_status import Engines, EngineStatus
+from edge.errors import EdgeError
 from edge.web.bodies import read_json
+from edge.web.commands import BY_CODE
 from edge.web.page import Page
 from edge.web.problems import Refused
-from edge.web.view import BoxView
+from edge.web.view import BoxView, Sender
 
-log = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
-
-_BY_REASON = {
+_BY_REASON = BY_CODE | {
     "no_gpu": 409,
     "no_library": 409,
     "no_model": 404,
@@ -34,6 +29,8 @@ _BY_REASON = {
     "missing": 409,
     "refused": 409,
 }
+_WAIT_S = 900.0
+"""Seconds for an answer: longer than any of these verbs may take."""
 
 
 def engines_json(status: EngineStatus) -> dict[str, Any]:
@@ -78,7 +75,7 @@ class EngineApi:
         order = await _order(request, model=str, force=bool)
         build = await self._build(request, order.get("model", ""), force=order.get("force", False))
         headers = {"Location": "/v1/engines"}
-        return web.json_response({"build": asdict(build)}, status=202, headers=headers)
+        return web.json_response({"build": build}, status=202, headers=headers)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """Stop the build, if there is one."""
@@ -118,33 +115,36 @@ class EngineApi:
             case _:
                 raise Refused(400, "bad_request", "the box knows no such button")
 
-    async def _build(self, request: web.Request, model: str, *, force: bool) -> Build:
-        log.info("%s asks over HTTP for an engine of %s", request.remote, model or "the model")
-        return await _answered(self._engines().build(model, force=force))
+    async def _build(self, request: web.Request, model: str, *, force: bool) -> dict[str, Any]:
+        told = await self._command(request, "engine.build", model=model, force=force)
+        build: dict[str, Any] = told["build"]
+        return build
 
     async def _cancel(self, request: web.Request) -> bool:
-        log.info("%s asks over HTTP to stop the build", request.remote)
-        return await self._engines().cancel()
+        told = await self._command(request, "engine.cancel")
+        return told["cancelled"] is True
 
     async def _use(self, request: web.Request, what: str) -> EngineStatus:
-        log.info("%s asks over HTTP for engine %r", request.remote, what[:128])
-        # a browser that leaves must not stop a swap halfway
-        using = asyncio.create_task(self._engines().use(what), name="use of an engine by HTTP")
-        return await _answered(asyncio.shield(using))
+        await self._command(request, "engine.use", engine=what)
+        return self._engines().status()
+
+    async def _command(self, request: web.Request, verb: str, **args: Any) -> dict[str, Any]:
+        """Command the box as ``POST /v1/commands/VERB`` does: what may be asked so, and is kept.
+
+        Who leaves meanwhile stops nothing halfway.
+        """
+        self._engines()
+        sender = Sender(channel="http", who=request.remote or "", wait=_WAIT_S)
+        reply = await self._view.command(verb, args, sender)
+        if reply["status"] == "ok":
+            return reply["data"]
+        reason = str(reply["data"].get("reason") or reply["code"] or reply["status"])
+        raise Refused(_BY_REASON.get(reason, 422), reason, reply["message"], hint=reply["hint"])
 
     def _engines(self) -> Engines:
         if self._view.engines is None:
             raise Refused(404, "not_found", "this box has no engines to show")
         return self._view.engines
-
-
-async def _answered(work: Awaitable[Answer]) -> Answer:
-    """Wait for what the box says; its no gets the status that fits."""
-    try:
-        return await work
-    except Rejected as error:
-        status = _BY_REASON.get(error.reason, 422)
-        raise Refused(status, error.reason, str(error), hint=error.hint) from error
 
 
 async def _order(request: web.Request, **fields: type) -> dict[str, Any]:

@@ -13,6 +13,10 @@ import numpy as np
 
 from edge.config.sources import JobsConfig
 from edge.contracts import Hook
+from edge.control.commands.effects import EFFECTS
+from edge.control.commands.envelope import Failed
+from edge.control.commands.judge import read_args
+from edge.control.commands.table import VERBS
 from edge.engine_status import Engines
 from edge.event import Outcome
 from edge.ops.metrics import Metrics
@@ -206,7 +210,24 @@ class FakeBox:
     async def command(self, verb: str, args: Mapping[str, Any], sender: Sender) -> Reply:
         self.commands.append((verb, args))
         self.senders.append(sender)
+        if verb.startswith("engine.") and self.engines is not None:
+            return await self._engine(verb, args)
         return self.reply
+
+    async def _engine(self, verb: str, args: Mapping[str, Any]) -> Reply:
+        """Do what the real box does of these verbs."""
+        box: Any = self
+        try:
+            made = await EFFECTS[verb](box, read_args(VERBS[verb], args), lambda _: None)
+        except Failed as error:
+            code, message, hint = error.code, str(error), error.hint
+            data = dict(error.data)
+            return {
+                "status": "error", "code": code, "message": message, "hint": hint, "data": data,
+            }  # fmt: skip
+        return {
+            "status": "ok", "code": "", "message": "", "hint": "", "data": made.model_dump(),
+        }  # fmt: skip
 
     async def command_reply(self, command_id: str) -> Reply | None:
         return self.reply if command_id == "known" else None

@@ -127,6 +127,24 @@ class Model(Args):
     model: str = Field(min_length=1, max_length=128, description="Its id (model.ls).")
 
 
+class BuildEngine(Args):
+    """What to build."""
+
+    model: str = Field("", max_length=128, description="Its id; empty: the one that is wanted.")
+    force: bool = Field(default=False, description="Build even if there is a built one.")
+
+
+class UseEngine(Args):
+    """Which engine."""
+
+    engine: str = Field(
+        min_length=1,
+        max_length=128,
+        description="auto, tensorrt, openvino, onnx, or the key of a built one; builtin (safe "
+        "mode) on the box itself only.",
+    )
+
+
 class Level(Args):
     """How much is logged."""
 
@@ -142,5 +160,5 @@ class Recent(Args):
 def example(kind: type[Args]) -> dict[str, Any]:
     """Return what must be given, as an example: for documentation."""
     values = {"name": "gate", "kind": "scene", "model": "picodet_s_416", "level": "debug"}
-    values["toml"] = "…"
+    values |= {"toml": "…", "engine": "auto"}
     return {name: values[name] for name, one in kind.model_fields.items() if one.is_required()}

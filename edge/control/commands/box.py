@@ -12,7 +12,7 @@ from edge.control.commands import results as give
 from edge.control.commands.ratchet import Floor
 from edge.control.sources import SourceTable
 from edge.control.sync import Sync
-from edge.engine_status import Build
+from edge.engine_status import Build, Engines
 from edge.parcel import Parcel
 from edge.traffic import DeadLetters
 
@@ -127,6 +127,11 @@ class CommandedBox(Protocol):
 
     async def use_model(self, model: str) -> give.Serving:
         """Let another model look; return once an engine is up. Raises PartFailed."""
+        ...
+
+    @property
+    def engines(self) -> Engines:
+        """What looks, and could look."""
         ...
 
     async def rebuild_engine(self, tell: Tell) -> Build:

@@ -11,6 +11,7 @@ from typing import Any
 from edge.control.commands import arguments as take
 from edge.control.commands import results as give
 from edge.control.commands.box import CommandedBox, Tell
+from edge.control.commands.effects_engines import build, cancel, rebuild, use
 from edge.control.commands.effects_privacy import raise_privacy, release
 from edge.control.commands.effects_sources import (
     add,
@@ -21,7 +22,6 @@ from edge.control.commands.effects_sources import (
     test,
 )
 from edge.control.commands.envelope import Failed
-from edge.errors import Rejected
 from edge.traffic import Letter, LetterQuery
 
 Effect = Callable[[CommandedBox, Any, Tell], Awaitable[give.Result]]
@@ -171,20 +171,6 @@ async def _use(box: CommandedBox, args: take.Model, tell: Tell) -> give.Serving:
     return await box.use_model(args.model)
 
 
-async def _rebuild(box: CommandedBox, _: take.Nothing, tell: Tell) -> give.Done:
-    try:
-        build = await box.rebuild_engine(tell)
-    except Rejected as error:
-        if error.reason in {"no_gpu", "no_library"}:
-            raise Failed("unsupported", str(error), hint=error.hint) from error
-        raise Failed("precondition_failed", str(error), hint=error.hint) from error
-    if build.state != "done":
-        raise Failed(
-            "dependency_down", build.reason or f"the build is {build.state}", hint=build.hint
-        )
-    return give.Done(message=f"the engine of {build.model} is built, in {build.seconds:.0f} s")
-
-
 async def _level(box: CommandedBox, args: take.Level, _: Tell) -> give.Done:
     box.set_log_level(args.level)
     return give.Done(message=f"logging from {args.level} on, until the next restart")
@@ -238,7 +224,10 @@ EFFECTS: Mapping[str, Effect] = {
     "model.ls": _models,
     "model.pull": _pull,
     "model.use": _use,
-    "engine.rebuild": _rebuild,
+    "engine.rebuild": rebuild,
+    "engine.build": build,
+    "engine.cancel": cancel,
+    "engine.use": use,
     "log.level": _level,
     "bundle.create": _bundle,
     "service.restart": _restart,

@@ -43,11 +43,17 @@ _KNOWN = ("id", "verb", "args", "issued", "expires", "to", "reply_to")
 
 
 class Failed(EdgeError):
-    """A command that did not work; ``reason`` is the reply's code."""
+    """A command that did not work; ``reason`` is the reply's code.
 
-    def __init__(self, code: Code, message: str, *, hint: str = "") -> None:
+    ``data`` may say more of why, for programs: the reply has it.
+    """
+
+    def __init__(
+        self, code: Code, message: str, *, hint: str = "", data: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message, hint=hint, reason=code)
         self.code: Code = code
+        self.data = data or {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +127,7 @@ def failure(error: Failed, command: Command | None = None, at: float = 0.0) -> R
         code=error.code,
         message=str(error),
         hint=error.hint,
+        data=error.data,
         at=at,
     )
 

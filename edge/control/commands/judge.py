@@ -12,6 +12,7 @@ from edge.control.commands import arguments as take
 from edge.control.commands.effects import iso
 from edge.control.commands.envelope import Command, Failed
 from edge.control.commands.permissions import Caller, check
+from edge.control.commands.ratchet import check_from_afar
 from edge.control.commands.table import VERBS, Verb
 from edge.errors import Fatal
 
@@ -58,7 +59,10 @@ class Judge:
             raise Failed("bad_request", f"it is for {command.to[:128]!r}, not for this box")
         self._check_signed(command, caller, key)
         check(self._config, verb, caller, key)
-        return verb, read_args(verb, command.args), self._expiry(command, caller)
+        args = read_args(verb, command.args)
+        if caller.channel != "local":
+            check_from_afar(args)
+        return verb, args, self._expiry(command, caller)
 
     def _check_signed(self, command: Command, caller: Caller, key: str) -> None:
         """Check what makes a signed command good for this box, and now."""

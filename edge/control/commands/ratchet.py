@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from edge.config.privacy import Margin, Method, Point, Policy
-from edge.control.commands.arguments import Raise
+from edge.control.commands.arguments import Args, Raise, UseEngine
 from edge.control.commands.envelope import Failed
 
 STRENGTH: Mapping[Method, int] = {"blur": 0, "cells": 1, "fill": 2}
@@ -99,6 +99,22 @@ def raised(floor: Floor, wanted: Raise, now: InForce) -> Floor:
     return Floor(
         threshold=min(thresholds, default=None), sources={**floor.sources, wanted.source: fresh}
     )
+
+
+def check_from_afar(args: Args) -> None:
+    """See that a command lowers nothing by its words alone.
+
+    Raises:
+        Failed: ``forbidden_remote``: safe mode covers what moves, and overlooks who stands still
+            for long; every other engine has to see what the model sees before it serves.
+
+    """
+    if isinstance(args, UseEngine) and args.engine == "builtin":
+        raise Failed(
+            "forbidden_remote",
+            "safe mode instead of a trained model would lower privacy",
+            hint="edge ctl engine.use engine=builtin, on the box itself",
+        )
 
 
 def weaker(policy: Policy, than: Policy) -> list[str]:

@@ -160,6 +160,18 @@ class Serving(Result):
     safe_mode: bool
 
 
+class Building(Result):
+    """How a build stands."""
+
+    build: dict[str, Any] = Field(description="As GET /v1/engines has it.")
+
+
+class Cancelled(Result):
+    """Whether there was something to stop."""
+
+    cancelled: bool
+
+
 class SelfTested(Result):
     """Whether the engine that serves sees known people."""
 

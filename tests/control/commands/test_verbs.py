@@ -10,6 +10,7 @@ import socket
 import zipfile
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from edge import __version__
@@ -266,3 +267,57 @@ async def test_a_source_that_is_put_back_is_covered_as_the_file_says_at_least(
         assert await it.fails("source.add", "mqtt", name="gate", **less) == "forbidden_remote"
         await it.does("source.add", "mqtt", name="gate", **gate)
         assert len(it.box.policy_for("gate").blackout) == 1
+
+
+# -- engines
+
+
+async def test_what_is_asked_of_the_engines_is_in_the_audit_log_whichever_way(
+    commanded: Commanded,
+) -> None:
+    assert (await commanded.does("engine.cancel", "mqtt"))["cancelled"] is False
+    page = commanded.box.page.rstrip("/")
+    async with aiohttp.ClientSession() as client:
+        for path, order, status, code in (
+            ("/v1/engines/build", {}, 409, "no_gpu"),
+            ("/v1/engines/cancel", None, 200, ""),
+            ("/v1/engines/use", {"engine": "abacus"}, 404, "unknown"),
+            ("/v1/engines/use", {"engine": "builtin"}, 403, "forbidden_remote"),
+        ):
+            async with client.post(page + path, json=order) as answer:
+                assert answer.status == status
+                told = await answer.json()
+                assert told.get("error", {"code": ""})["code"] == code
+        async with client.post(page + "/engines", data={"do": "cancel"}) as answer:
+            assert answer.status == 200
+    entries = (await commanded.does("audit.recent", limit=50))["entries"]
+    told = [
+        (one["verb"], one["channel"], one["outcome"])
+        for one in reversed(entries)
+        if one["verb"].startswith("engine.") and one["outcome"] != "begun"
+    ]
+    assert told == [
+        ("engine.cancel", "mqtt", "ok"),
+        ("engine.build", "http", "error"),
+        ("engine.cancel", "http", "ok"),
+        ("engine.use", "http", "error"),
+        ("engine.use", "http", "refused"),
+        ("engine.cancel", "http", "ok"),
+    ]
+
+
+async def test_nobody_far_away_puts_a_box_into_safe_mode(commanded: Commanded) -> None:
+    for channel in ("mqtt", "http"):
+        code = await commanded.fails("engine.use", channel, engine="builtin")
+        assert code == "forbidden_remote"
+    served = await commanded.does("engine.use", engine="builtin")
+    assert served == {"engine": "builtin", "model": "motion", "safe_mode": True}
+
+
+async def test_a_way_that_may_not_operate_may_not_steer_the_engines(tmp_path: Path) -> None:
+    async with running(tmp_path, control={"http": {"deny": ["operate", "engine.use"]}}) as it:
+        page = it.box.page.rstrip("/")
+        async with aiohttp.ClientSession() as client:
+            for path, order in (("build", {}), ("cancel", None), ("use", {"engine": "auto"})):
+                async with client.post(f"{page}/v1/engines/{path}", json=order) as answer:
+                    assert answer.status == 403
