@@ -78,6 +78,7 @@ class MqttLink:
         self._group: asyncio.TaskGroup | None = None
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._connection: Connection | None = None
+        self._opening: asyncio.Timeout | None = None
         self._error: PartFailed | None = None
         self._limits: Limits | None = None
         self._state, self._since, self._wait = "connecting", datetime.now(UTC), 0.0
@@ -125,6 +126,8 @@ class MqttLink:
             connection.disconnect()
             await asyncio.wait((connection.ended,), timeout=within)
             connection.drop(PartFailed("the box closed the connection", reason="stopped"))
+        elif self._opening and not self._opening.expired():
+            self._opening.reschedule(asyncio.get_running_loop().time())
 
     def hurry(self) -> None:
         """Try to connect now, instead of at the end of the wait: there may be a network again."""
@@ -145,7 +148,9 @@ class MqttLink:
                     backoff.reset()
                 welcomed = self._counts["connects"] > welcomes
                 again = self._manners.learn(error)
-                self._lose(self._manners.suspect(error, brief=welcomed and not held))
+                self._error = self._manners.suspect(error, brief=welcomed and not held)
+                self._counts["lost"] += 1
+                self._told_lost(self._error)
                 if not again:
                     await self._pause(backoff.next())
 
@@ -175,7 +180,7 @@ class MqttLink:
     async def _opened(self) -> Connection:
         settings, connection = self._settings, None
         try:
-            async with asyncio.timeout(settings.connect_timeout):
+            async with asyncio.timeout(settings.connect_timeout) as self._opening:
                 wire = Wire(await dial(settings), settings.max_incoming)
                 connection = Connection(
                     wire,
@@ -196,6 +201,7 @@ class MqttLink:
             welcomed, connection = connection, None
             return welcomed
         finally:
+            self._opening = None
             if connection:
                 self._connection = None
                 connection.drop(faults.cut(settings.where))
@@ -214,11 +220,6 @@ class MqttLink:
         for topic in self._subscriptions:
             connection.subscribe(topic)
         self.freed()
-
-    def _lose(self, error: PartFailed) -> None:
-        self._error = error
-        self._counts["lost"] += 1
-        self._told_lost(error)
 
     def _to(self, state: str) -> None:
         if state != self._state:
@@ -318,8 +319,7 @@ class MqttLink:
         self.unsubscribe(topic)
         subscription = Subscription(topic, take, told)
         self._subscriptions[topic] = subscription
-        if self._group:
-            self._start(subscription)
+        self._start(subscription)
         if self._connection:
             self._connection.subscribe(topic)
 

@@ -298,6 +298,35 @@ async def test_a_broker_that_is_slow_or_swaps_is_not_left(version: Version) -> N
 
 
 @VERSIONS
+async def test_a_link_that_is_closed_while_it_connects_ends_and_is_not_up_later(
+    version: Version,
+) -> None:
+    asked, late = asyncio.Event(), asyncio.Event()
+    heard: list[bytes] = []
+
+    async def hesitate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"box")
+        asked.set()
+        await late.wait()
+        writer.write(WELCOME[version])
+        heard.append(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(hesitate, "127.0.0.1", 0)
+    broker = Scripted(Session.say, version, server.sockets[0].getsockname()[1])
+    async with server, running(broker.settings()) as life:
+        async with asyncio.timeout(20):
+            await asked.wait()
+            await life.link.close()
+            await life.task
+        assert life.link.status().state == "closed"
+        late.set()
+        await until(lambda: heard)
+        assert heard == [b""], "no goodbye either: it never said welcome"
+        assert not life.welcomes
+
+
+@VERSIONS
 @pytest.mark.parametrize("size", [1, 500_000])
 async def test_a_broker_that_closes_its_half_is_left_at_once(version: Version, size: int) -> None:
     """Nothing of it waits: neither its acknowledgement nor, where it is large, to be written."""
