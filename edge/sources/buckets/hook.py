@@ -12,6 +12,7 @@ from edge.event import WireEvent
 from edge.frame import ObjectRef
 from edge.ops.metrics import Metrics
 from edge.sources.buckets.records import object_of, read
+from edge.sources.buckets.records_s3 import left_behind
 from edge.sources.buckets.rule import BucketRule, is_removal
 from edge.sources.buckets.unreadable import KEPT, MALFORMED, set_aside
 
@@ -65,7 +66,7 @@ class S3Hook:
             return 0
         try:
             found = await asyncio.to_thread(read, body) if len(body) > LARGE else read(body)
-            told = [(event, object_of(event)) for event in found]
+            told = [(left_behind(one), object_of(one)) for one in found]
             wanted = [(event, what) for event, what in told if self._wants(event, what)]
             fresh = await self._accept([event for event, _ in wanted])
         except Rejected as error:

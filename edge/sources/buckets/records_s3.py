@@ -30,6 +30,7 @@ LEGACY_SOURCE: Final = "rgwpubsub"
 """What Knative's old RGW source called every event, whatever had happened, and itself."""
 REASON: Final = "malformed_notification"
 
+_META: Final = b"x-amz-meta-"
 _HINT: Final = "send notifications as S3, MinIO or Ceph RGW write them"
 _LONGEST: Final = 4096
 """Characters of one text of a record; S3 allows 1024 bytes for the longest, a key."""
@@ -111,6 +112,32 @@ def facts_of(
         ids=_ids(fields, sequencer),
         time=fields.text("eventTime"),
     )
+
+
+def left_behind(event: WireEvent) -> WireEvent:
+    """Return a record's event without what users wrote about the object (``x-amz-meta-...``).
+
+    Whoever stores a picture writes what he likes there, such as a small copy of it. Events are
+    kept on the box's disk and passed on, and dead letters are shown; what is to go along with a
+    picture is read when it is fetched. All else stays as the server wrote it.
+    """
+    if _META not in (event.data or b"").lower():
+        return event
+    record = json.loads(event.data or b"{}")
+    found = record["s3"]["object"]
+    for name in ("metadata", "userMetadata"):  # Ceph: a list of key and val; MinIO: an object
+        said = found.get(name)
+        if isinstance(said, list):
+            found[name] = [
+                one for one in said if not isinstance(one, dict) or not _is_users(one.get("key"))
+            ]
+        elif isinstance(said, dict):
+            found[name] = {key: value for key, value in said.items() if not _is_users(key)}
+    return replace(event, data=json.dumps(record, ensure_ascii=False).encode())
+
+
+def _is_users(name: object) -> bool:
+    return str(name).lower().startswith(_META.decode())
 
 
 def _ids(fields: _Fields, sequencer: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from edge.sources.buckets.minio_listen import MinioListen
 from edge.sources.buckets.mqtt import MqttNotices
 from edge.sources.buckets.records import object_of, read
 from edge.sources.buckets.records_s3 import Keys as KeyForm
+from edge.sources.buckets.records_s3 import left_behind
 from edge.sources.buckets.removals import Find, Made, Removals
 from edge.sources.buckets.rgw_pull import Pulled, RgwPull
 from edge.sources.buckets.rule import BucketRule, is_removal
@@ -294,7 +295,7 @@ class Bucket:
         One that cannot be read is a dead letter on return.
         """
         try:
-            events = [(event, object_of(event)) for event in read(body, keys=keys)]
+            events = [(left_behind(event), object_of(event)) for event in read(body, keys=keys)]
         except Rejected as error:
             await self._set_aside(body, error)
             return []

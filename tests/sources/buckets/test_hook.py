@@ -116,6 +116,12 @@ async def test_a_raw_picture_that_a_camera_sends_here_is_kept_nowhere(bus: Memor
     assert len(text.data or b"") == KEPT
 
 
+async def test_what_users_wrote_about_an_object_is_kept_nowhere(bus: MemoryBus) -> None:
+    body = webhook(userMetadata={"X-Amz-Meta-Thumb": "a small copy"})
+    assert await hook_of(bus).take(body) == 1
+    assert b"small copy" not in (bus.taken[0].data or b"")
+
+
 async def test_an_event_that_the_bus_never_takes_holds_up_nobody(bus: MemoryBus) -> None:
     bus.max_event = 1000
     record = minio() | {"opaqueData": "x" * 1000}

@@ -11,6 +11,7 @@ from edge.errors import Rejected
 from edge.event import Event, WireEvent
 from edge.frame import ObjectRef
 from edge.sources.buckets.records import object_of, read
+from edge.sources.buckets.records_s3 import left_behind
 from tests.places import shared
 from tests.sources.buckets.notifications import (
     KEY,
@@ -323,3 +324,26 @@ def test_a_large_page_is_read_in_a_moment() -> None:
     began = time.perf_counter()
     assert len({event.id for event in read(body)}) == 1000
     assert time.perf_counter() - began < 2.0
+
+
+def test_what_users_wrote_about_an_object_stays_out_of_its_event() -> None:
+    record = json.loads(sample("push-created-put.json"))["Records"][0]
+    mine = {"key": "x-amz-meta-thumb", "val": "a small copy"}
+    servers = {"key": "content-type", "val": "image/jpeg"}
+    record["s3"]["object"]["metadata"] = [mine, servers]
+    event = left_behind(one(json.dumps({"Records": [record]}).encode()))
+    record["s3"]["object"]["metadata"] = [servers]
+    assert json.loads(event.data or b"") == record
+    assert key(event) == HALLE
+    assert left_behind(event) is event
+    about = {"userMetadata": {"content-type": "image/jpeg", "X-Amz-Meta-Thumb": "a small copy"}}
+    for body in (
+        listen(**about),
+        webhook(**about),
+        body_of(aws(**about)),
+        sns(body_of(aws(**about))),
+    ):
+        event = left_behind(one(body))
+        assert b"small copy" not in (event.data or b"")
+        assert b'"content-type"' in (event.data or b"")
+        assert key(event) == key(one(body))
