@@ -336,7 +336,9 @@ def test_what_users_wrote_about_an_object_stays_out_of_its_event() -> None:
     assert json.loads(event.data or b"") == record
     assert key(event) == HALLE
     assert left_behind(event) is event
-    about = {"userMetadata": {"content-type": "image/jpeg", "X-Amz-Meta-Thumb": "a small copy"}}
+    about: dict[str, Any] = {
+        "userMetadata": {"content-type": "image/jpeg", "X-Amz-Meta-Thumb": "a small copy"}
+    }
     for body in (
         listen(**about),
         webhook(**about),
