@@ -51,6 +51,7 @@ class Contest:
         faults: of the GPU.
         agree: compares the reference with an engine. Blocks.
         hands: threads that carry pictures on this box.
+        more: those that it has besides while the GPU looks.
 
     """
 
@@ -63,13 +64,14 @@ class Contest:
         agree: Callable[[Engine, Engine], Agreement],
         *,
         hands: int,
+        more: int = 0,
     ) -> None:
         self._choice = choice
         self.ways = ways
         self._memory = memory
         self._faults = faults
         self._agree = agree
-        self._hands = hands
+        self._hands, self._more = hands, more
         #: engines that do not serve in this run
         self.refused: dict[str, _Refusal] = {}
         self.options: dict[str, EngineOption] = {}
@@ -197,7 +199,7 @@ class Contest:
             way.name,
             identity,
             machine(),
-            str(self._hands),
+            str(self._hands + (self._more if way.on_gpu else 0)),
         )
 
     def identity_of(self, info: EngineInfo) -> str:
@@ -267,7 +269,8 @@ class Contest:
             contextlib.closing(self._choice.reference(installed)) as reference,
             contextlib.closing(self._choice.other(way.name, installed)) as engine,
         ):
-            return trial(engine, reference, self._agree, hands=self._hands)
+            more = self._more if way.on_gpu else 0
+            return trial(engine, reference, self._agree, hands=self._hands, more=more)
 
     def could_not(self, name: str, error: PartFailed) -> None:
         """Let an engine serve no more in this run, unless it only has to be tried anew."""

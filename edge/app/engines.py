@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from edge.app.canary import Canary, Shown, memory_in
 from edge.app.engine_contest import AGAIN, Contest
 from edge.app.engine_ways import TensorRT, Way, parity, ways_of
 from edge.app.gpu_faults import GpuFaults
+from edge.app.hands import hands_of
 from edge.app.parts import catalog_of, choose_engine
 from edge.catalog.installed import Installed
 from edge.config.root import state_directory
@@ -57,9 +57,15 @@ class BoxEngines:
         self.holder = EngineHolder(self.choice.open, box.metrics)
         self.faults = GpuFaults(config.tensorrt.max_faults)
         self.ways: Mapping[str, Way] = ways_of(config, state, self._wake_up)
-        hands = config.detect.workers or os.cpu_count() or 1
+        hands = hands_of(config.detect)
         self.contest = Contest(
-            self.choice, self.ways, self._memory, self.faults, parity, hands=hands
+            self.choice,
+            self.ways,
+            self._memory,
+            self.faults,
+            parity,
+            hands=hands,
+            more=hands_of(config.detect, on_gpu=True) - hands,
         )
         for way in self.ways.values():
             self.choice.ways[way.name] = self.contest.opened(way)

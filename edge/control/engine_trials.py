@@ -7,11 +7,12 @@ so none.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,6 +52,7 @@ def trial(
     agree: Callable[[Engine, Engine], Agreement],
     *,
     hands: int = 1,
+    more: int = 0,
 ) -> Trial:
     """Try an engine beside its reference. Blocks for seconds.
 
@@ -59,30 +61,35 @@ def trial(
         reference: ONNX Runtime with the same model.
         agree: compares reference and engine over the parity pictures.
         hands: threads that bring pictures at the same time.
+        more: threads besides that the box has while the one to be tried serves.
 
     Raises:
         PartFailed: one of them broke.
 
     """
     agreement = agree(reference, engine)
-    slow, fast = paces((reference, engine), hands)
+    slow, fast = paces({reference: hands, engine: hands + more})
     return Trial(agreement=agreement, milliseconds=fast, reference=slow)
 
 
-def paces(engines: Sequence[Engine], hands: int = 1, rounds: int = ROUNDS) -> list[float]:
+def paces(engines: Mapping[Engine, int], rounds: int = ROUNDS) -> list[float]:
     """Return how many milliseconds each engine takes for a picture, at its best. Blocks.
 
     Args:
-        engines: they take turns.
-        hands: threads that bring pictures at the same time, as the box has workers.
+        engines: they take turns; each with the threads that bring pictures at the same time, as
+            the box has workers while it serves.
         rounds: turns of each; the quickest counts.
 
     """
     best = [float("inf")] * len(engines)
-    with ThreadPoolExecutor(hands, thread_name_prefix="trial") as pool:
+    with contextlib.ExitStack() as held:
+        pools = [
+            held.enter_context(ThreadPoolExecutor(hands, thread_name_prefix="trial"))
+            for hands in engines.values()
+        ]
         for _ in range(rounds):
-            for number, engine in enumerate(engines):
-                best[number] = min(best[number], _turn(engine, pool, hands))
+            for number, (engine, hands) in enumerate(engines.items()):
+                best[number] = min(best[number], _turn(engine, pools[number], hands))
     return best
 
 
