@@ -199,3 +199,34 @@ async def test_an_engine_is_closed_once_however_it_ends() -> None:
     task.cancel()
     await asyncio.wait([task])
     assert shut == [broken, swapped, last]
+
+
+async def test_an_engine_that_breaks_while_the_next_is_opened_does_not_count_after_the_swap() -> (
+    None
+):
+    metrics, first, second = Metrics(), FixedEngine(), FixedEngine()
+    may, opening = asyncio.Event(), asyncio.Event()
+    engines = iter((first, second, FixedEngine()))
+
+    async def open_next() -> Engine:
+        one = next(engines)
+        if one is second:
+            opening.set()
+            await may.wait()
+        return one
+
+    holder = EngineHolder(open_next, metrics)
+    task = await up_and_running(holder, metrics)
+    with holder.lend():  # a picture that is with the first one all the time
+        holder.reopen()
+        await opening.wait()
+        holder.broke(PartFailed("it said nonsense", reason="engine_nonsense"))
+        assert not holder.qualifies(first.info)
+        may.set()
+        while not holder.up:  # noqa: ASYNC110 (a test waits for a state)
+            await asyncio.sleep(0.005)
+        assert not holder.qualifies(first.info)
+        assert not first.closed
+    while not first.closed:  # noqa: ASYNC110 (a test waits for a state)
+        await asyncio.sleep(0.005)
+    task.cancel()

@@ -30,6 +30,8 @@ class _Lent:
     engine: Engine
     loans: int = 0
     hangs: bool = False
+    #: what it says does not count any more, also where it is swapped out
+    broken: bool = False
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -87,11 +89,13 @@ class EngineHolder:
     def qualifies(self, info: EngineInfo) -> bool:
         """Tell whether what this engine said still counts.
 
-        It does if it serves now, or was swapped and its last pictures are still on their way.
+        It does if it serves now, or was swapped and its last pictures are still on their way. One
+        that broke while the next was opened was swapped out, too, and does not.
         """
         # Called by the workers: an engine retires before another one serves.
         lent = (self._serving, *tuple(self._retiring))
-        return any(one is not None and one.engine.info is info for one in lent)
+        found = (one for one in lent if one is not None and one.engine.info is info)
+        return any(not one.broken for one in found)
 
     @property
     def up(self) -> bool:
@@ -102,6 +106,7 @@ class EngineHolder:
         """Take the engine out of service; the supervisor opens it anew."""
         self._metrics.engine_failures.labels(error.reason).inc()
         if self._serving is not None:
+            self._serving.broken = True
             self._down()
             self._failure = error
             self._over.set()
