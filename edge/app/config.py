@@ -11,10 +11,11 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.app import same_view
 from edge.app.checks import faults
 from edge.config.diff import Change, changes
 from edge.config.load import Loaded, examine, examine_tables, parsed, tables_in
@@ -288,9 +289,23 @@ class BoxConfigured:
         if now.mqtt is not None and config.mqtt is None:
             yield _fault("mqtt", "without a broker nobody could hear how this ended")
         references = [now, *self._of_file()]
-        found = dict.fromkeys(path for one in references for path in _lower(config, one))
+        found = dict.fromkeys(
+            path
+            for one in references
+            for path in (*_lower(config, one), *self._lower_elsewhere(config, one))
+        )
         for path in [*found, *self._threshold(config, references)]:
             yield _fault(path, "privacy can only be raised from afar")
+
+    def _lower_elsewhere(self, config: Config, than: Config) -> Iterator[str]:
+        """Yield the keys by which a view would be covered less under another name."""
+        for name, source in config.sources.items():
+            for other in same_view.others(name, source, than.sources):
+                least = _policy(than, other)
+                raised = self._box.commands.raised(least, other)
+                least = replace(least, blackout=raised.blackout)
+                for what in weaker(_policy(config, name), least):
+                    yield f"sources.{name}.privacy.{what}"
 
     def _of_file(self) -> Iterator[Config]:
         """Yield what the operator's file says, without secrets: what it covers is the least."""
@@ -321,6 +336,8 @@ def _lower(config: Config, than: Config) -> Iterator[str]:
             yield f"sources.{source}.privacy.{name}"
     if config.detect.still_for < than.detect.still_for:
         yield "detect.still_for"
+    if config.detect.engine == "builtin" and than.detect.engine != "builtin":
+        yield "detect.engine"  # safe mode overlooks who stands still for long
 
 
 def _policy(config: Config, source: str) -> Policy:
