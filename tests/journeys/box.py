@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,8 @@ def until(what: str, look: Callable[[], T], seconds: float = PATIENCE) -> T:
 class BoxProcess:
     """``edge run`` on a configuration of the test's own."""
 
+    program: Sequence[str] = (sys.executable, "-m", "edge")
+
     def __init__(self, home: Path, models: Path, toml: str) -> None:
         self.home, self.state = home, home / "state"
         self.port = free_port()
@@ -65,7 +67,7 @@ class BoxProcess:
         """Start it without waiting."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge", "run", "--config", str(self.config)],
+                [*self.program, "run", "--config", str(self.config)],
                 stderr=log,
                 stdout=log,
                 env={**os.environ, **environ},
