@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -85,8 +85,7 @@ class MqttLink:
         self._counts: Counter[str] = Counter()
         self._last_ack: datetime | None = None
         self._manners = Manners(settings.version)
-        self._free, self._hurry = asyncio.Event(), asyncio.Event()
-        self._closing = asyncio.Event()
+        self._free, self._hurry, self._closing = (asyncio.Event() for _ in range(3))
 
     # -- life
 
@@ -146,22 +145,19 @@ class MqttLink:
                 held = time.monotonic() - began > HELD
                 if held:
                     backoff.reset()
-                welcomed = self._counts["connects"] > welcomes
-                again = self._manners.learn(error)
-                self._error = self._manners.suspect(error, brief=welcomed and not held)
+                brief = self._counts["connects"] > welcomes and not held
+                self._error = self._manners.suspect(error, brief=brief)
                 self._counts["lost"] += 1
                 self._told_lost(self._error)
-                if not again:
+                if not self._manners.learn(error):
                     await self._pause(backoff.next())
 
     async def _pause(self, seconds: float) -> None:
         self._wait = seconds
         self._to("waiting")
         self._hurry.clear()
-        if self._closing.is_set():
-            return
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(0 if self._closing.is_set() else seconds):
                 await self._hurry.wait()
 
     async def _once(self) -> None:
@@ -311,26 +307,30 @@ class MqttLink:
         broker sends unacknowledged, and no others come: who takes nothing holds the broker up.
 
         Args:
-            topic: the filter; one that is subscribed already gets the new taker.
+            topic: the filter; one that is subscribed already gets the new taker, with what waits.
             take: gets the messages, in order.
             told: hears each time that the broker grants it (None) or refuses it.
 
         """
-        self.unsubscribe(topic)
-        subscription = Subscription(topic, take, told)
+        subscription = Subscription(topic, take, told, self._leave(topic))
         self._subscriptions[topic] = subscription
         self._start(subscription)
         if self._connection:
             self._connection.subscribe(topic)
 
     def unsubscribe(self, topic: str) -> None:
-        """Take no more of it. What comes all the same is acknowledged and thrown away."""
-        if self._subscriptions.pop(topic, None) is None:
-            return
+        """Take no more of it. What waits, or still comes, is acknowledged and thrown away."""
+        for message in self._leave(topic):
+            self._ack(message)
+
+    def _leave(self, topic: str) -> Sequence[Message]:
+        if (old := self._subscriptions.pop(topic, None)) is None:
+            return ()
         if worker := self._workers.pop(topic, None):
             worker.cancel()
         if self._connection:
             self._connection.unsubscribe(topic)
+        return old.rest()
 
     def _start(self, subscription: Subscription) -> None:
         if self._group:

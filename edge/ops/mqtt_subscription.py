@@ -41,21 +41,25 @@ class Subscription:
         topic: the filter, with wildcards, or ``$share/GROUP/FILTER``.
         take: gets the messages.
         told: hears of the broker's answers.
+        rest: of whoever took it before.
 
     """
 
-    def __init__(self, topic: str, take: Take, told: Told) -> None:
+    def __init__(self, topic: str, take: Take, told: Told, rest: Sequence[Message] = ()) -> None:
         self.topic, self.told = topic, told
         self._take = take
         self._filter = topic.split("/", 2)[2] if topic.startswith("$share/") else topic
-        self._waiting: deque[Message] = deque()
-        self._bytes = 0
+        self._waiting = deque(rest)
+        #: what is being taken
+        self._batch: Sequence[Message] = ()
+        self._bytes = sum(len(message.payload) for message in rest)
         self._bell = asyncio.Event()
         #: why the broker refused it; None: it did not
         self.refused: PartFailed | None = None
         #: why what waits is not taken; None: it is
         self.held: TryLater | PartFailed | None = None
         self.counts: Counter[str] = Counter()
+        self._bell.set()
 
     def wants(self, topic: str) -> bool:
         """Tell whether a message of that topic is for it."""
@@ -81,6 +85,10 @@ class Subscription:
         )
         self._bytes = sum(len(message.payload) for message in self._waiting)
 
+    def rest(self) -> Sequence[Message]:
+        """Return what came and is not known to be safe, oldest first; nobody works any more."""
+        return (*self._batch, *self._waiting)
+
     async def work(self, ack: Callable[[Message], None]) -> None:
         """Hand over what comes, for ever."""
         while True:
@@ -90,7 +98,9 @@ class Subscription:
                 self._bell.clear()
                 continue
             self._bytes -= sum(len(message.payload) for message in batch)
+            self._batch = batch
             await self._hand_over(batch)
+            self._batch = ()
             for message in batch:
                 ack(message)
 

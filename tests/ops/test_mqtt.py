@@ -244,6 +244,42 @@ async def test_who_takes_nothing_holds_the_broker_up_and_then_gets_all(
         assert life.payloads == [b"%d" % number for number in range(40)]
 
 
+async def never(_: Sequence[Message]) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_taker_that_hangs_leaves_what_it_has_to_the_next_one(
+    mosquitto: Mosquitto,
+) -> None:
+    settings = settings_for(mosquitto, receive_maximum=8)
+    async with running(settings) as life, running(settings_for(mosquitto, client_id="c")) as cloud:
+        life.link.subscribe("n", never)
+        await asyncio.gather(life.up(), cloud.up())
+        await asyncio.sleep(0.1)
+        for number in range(20):
+            await cloud.link.deliver("n", b"%d" % number)
+        await until(lambda: life.link.status().counts["received"] == 8)
+        life.link.subscribe("n", life.take)
+        await until(lambda: len(life.heard) == 20)
+        assert life.payloads == [b"%d" % number for number in range(20)]
+
+
+async def test_what_nobody_takes_any_more_is_in_nobodys_way(mosquitto: Mosquitto) -> None:
+    """The broker hands on so many messages and no more before it hears of one."""
+    settings = settings_for(mosquitto, receive_maximum=8)
+    async with running(settings) as life, running(settings_for(mosquitto, client_id="c")) as cloud:
+        life.link.subscribe("n", never)
+        life.link.subscribe("m", life.take)
+        await asyncio.gather(life.up(), cloud.up())
+        await asyncio.sleep(0.1)
+        for number in range(8):
+            await cloud.link.deliver("n", b"%d" % number)
+        await until(lambda: life.link.status().counts["received"] == 8)
+        life.link.unsubscribe("n")
+        await cloud.link.deliver("m", b"x")
+        await until(lambda: life.payloads == [b"x"])
+
+
 async def test_what_can_never_be_taken_is_not_sent_for_ever(mosquitto: Mosquitto) -> None:
     async def take(messages: Sequence[Message]) -> None:
         if messages[0].payload == b"poison":
