@@ -226,7 +226,7 @@ async def test_an_engine_that_breaks_while_the_next_is_opened_does_not_count_aft
         while not holder.up:  # noqa: ASYNC110 (a test waits for a state)
             await asyncio.sleep(0.005)
         assert not holder.qualifies(first.info)
-        assert not first.closed
-    while not first.closed:  # noqa: ASYNC110 (a test waits for a state)
+        assert not closed(first)
+    while not closed(first):  # noqa: ASYNC110 (a test waits for a state)
         await asyncio.sleep(0.005)
     task.cancel()
