@@ -367,6 +367,9 @@ class BoxEngines:
                 await self.holder.swap()
             await self._settle()
             self._must_not_be_refused(name)
+        except asyncio.CancelledError:  # it took longer than a command may
+            self._ask(before, pinned)
+            raise
         except (Rejected, PartFailed) as error:
             self._ask(before, pinned)
             if self.holder.info is not info:
