@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import generate_latest
 
 from edge import __version__
+from edge.app import same_view
 from edge.app.bundle import FOLDER, facts_of, pack
 from edge.app.checks import faults
 from edge.app.config import needs_restart
@@ -32,7 +34,7 @@ from edge.control.commands import results as give
 from edge.control.commands.box import Tell
 from edge.control.commands.executor import Executor
 from edge.control.commands.ledger import Ledger
-from edge.control.commands.ratchet import Floor, floor_of
+from edge.control.commands.ratchet import STRENGTH, Floor, both, floor_of, larger
 from edge.control.desired import Desired
 from edge.control.sources import SourceTable
 from edge.control.sync import Sync
@@ -163,6 +165,15 @@ class BoxCommands:
         privacy = self._box.config.privacy
         own = self._box.config.sources.get(source)
         least = privacy.for_source(SourcePrivacy() if own is None else own.privacy)
+        known = {**self._box.config.sources, **self._box.sources.configs}
+        for other in same_view.others(source, config, known):
+            elsewhere = privacy.for_source(known[other].privacy)
+            least = replace(
+                least,
+                method=max(least.method, elsewhere.method, key=STRENGTH.__getitem__),
+                margin=larger(least.margin, elsewhere.margin),
+                blackout=both(least.blackout, self.raised(elsewhere, other).blackout),
+            )
         return privacy.for_source(config.privacy), least
 
     def policies(self, source: str) -> Mapping[str, Policy]:
@@ -191,6 +202,7 @@ class BoxCommands:
         """Return once no picture is with an engine that still looks as it did before."""
         holder = self._box.holder
         if not holder.up:
+            holder.reopen()  # one that is being opened now may not have heard of it
             return
         try:
             await holder.swap()

@@ -212,6 +212,27 @@ def test_what_is_wrong_with_a_configuration_is_told_all_at_once(make: Make, at: 
     assert cloud.ask("config.apply", patch={"log": {"level": "debug"}})["code"] == "conflict"
 
 
+def test_what_a_view_covers_stays_covered_under_another_name(
+    make: Make, at: At, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    corner = [[0, 0], [0.5, 0], [0, 0.5]]
+    view = {"kind": "folder", "path": str(tmp_path / "in"), "mode": "replay"}
+    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in view.items())
+    box = make(more=f"[sources.door]\n{lines}\nprivacy.blackout = {json.dumps([corner])}\n")
+    box.start()
+    cloud = at(box)
+    assert cloud.ask("source.remove", name="door")["status"] == "ok"
+    other = {**view, "path": f"{tmp_path}/in/"}
+    assert cloud.ask("source.add", name="door2", **other)["code"] == "forbidden_remote"
+    reply = cloud.ask("config.apply", patch={"sources": {"door": None, "door2": other}})
+    assert reply["code"] == "forbidden_remote"
+    assert "sources.door2.privacy.blackout" in reply["message"]
+    own = {"privacy": {"blackout": [corner]}}
+    assert cloud.ask("source.add", name="door2", **other, **own)["status"] == "ok"
+    assert cloud.ask("source.add", name="yard", **SCENE)["status"] == "ok"
+
+
 def test_what_comes_again_after_kill_nine_took_effect_once(make: Make, at: At) -> None:
     box = make()
     box.start()
