@@ -79,7 +79,7 @@ async def test_no_picture_is_lost_in_a_swap(tmp_path: Path) -> None:
 
     box.holder._open = open_next
     running = asyncio.create_task(box.run(), name="box")
-    await until(lambda: counted(box.metrics, "redacted").get("inbox", 0) > 0, 30)
+    await until(lambda: counted(box.metrics, "redacted").get("inbox", 0) > 0, 60)
     before = counted(box.metrics, "dropped", "reason")
     for _ in range(SWAPS):
         served = box.holder.info

@@ -47,7 +47,7 @@ async def test_garbage_for_an_answer_is_no_engine(tmp_path: Path, line: str) -> 
     )
     await bench.builds.begin(bench.order())
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         end = await bench.builds.over()
 
     assert end.state == "failed"
@@ -63,7 +63,7 @@ async def test_what_the_builder_started_does_not_outlive_it(tmp_path: Path) -> N
     )
     await bench.builds.begin(bench.order())
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         end = await bench.builds.over()
 
     assert (end.state, "no answer" in end.reason) == ("failed", True)

@@ -26,6 +26,8 @@ def store(box_home: object) -> str:
     return f'[store]\nkind = "folder"\npath = "{box_home}/store"\n'
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_an_engine_is_built_while_another_looks_then_takes_over(
     make_box: MakeBox,
     tmp_path: Any,
@@ -35,7 +37,7 @@ def test_an_engine_is_built_while_another_looks_then_takes_over(
     gpu = environment(FAKE_BUILD_S="2")
     # by its name: the fake is no faster than what it fakes
     box = make_box(
-        f'{SCENE}{store(tmp_path)}[detect]\nengine = "tensorrt"\n'
+        f'{SCENE}{store(tmp_path)}[detect]\nengine = "tensorrt"\nmax_batch = 1\n'
         f'[tensorrt]\nlibrary_path = "{LIBRARY_PATH}"\n'
     )
     box.start(**gpu)
@@ -60,6 +62,7 @@ def test_an_engine_is_built_while_another_looks_then_takes_over(
     assert box.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_box_without_a_gpu_never_names_what_would_need_one(
     make_box: MakeBox,
     tmp_path: Any,

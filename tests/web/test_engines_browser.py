@@ -29,7 +29,7 @@ async def test_a_person_builds_watches_and_stops(
     build = Build(state="running", model="picodet_s_416", key=KEY, phase="Tactics", share=0.37)
     engines.now = replace(engines.now, build=build)
     bar = page.get_by_role("progressbar")
-    await expect(bar).to_have_attribute("value", "37", timeout=15_000)
+    await expect(bar).to_have_attribute("value", "37", timeout=60_000)
     await page.get_by_role("button", name="Stop").click()
     await expect(page.get_by_text("The build for picodet_s_416 was stopped")).to_be_visible()
     assert [what for what, *_ in engines.asked] == ["build", "cancel"]

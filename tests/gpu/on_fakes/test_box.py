@@ -76,13 +76,13 @@ def lost(box: Box) -> dict[str, int]:
 async def running(box: Box) -> AsyncIterator[Box]:
     task = asyncio.create_task(box.run(), name="box")
     try:
-        await until(lambda: task.done() or box.holder.up, 30)
+        await until(lambda: task.done() or box.holder.up, 90)
         if task.done():
             task.result()
         yield box
     finally:
         box.stop()
-        await asyncio.wait({task}, timeout=30)
+        await asyncio.wait({task}, timeout=90)
         if not isinstance(task.exception(), GpuLost):
             task.result()
 
@@ -107,11 +107,11 @@ async def test_a_first_start_looks_with_the_processor_until_the_engine_is_built(
     monkeypatch.setenv("FAKE_BUILDER", "slow")
     async with running(a_box(tmp_path, models)) as box:
         assert serving(box) == "onnx"
-        await until(lambda: option(box).state == "building", 30)
-        await until(lambda: (box.engines.status().build.share or 0) > 0.2, 30)
+        await until(lambda: option(box).state == "building", 90)
+        await until(lambda: (box.engines.status().build.share or 0) > 0.2, 90)
         before = lost(box)
-        await until(lambda: serving(box) == "tensorrt", 60)
-        await until(lambda: [p.state for p in box.engines.status().plans] == ["serving"], 30)
+        await until(lambda: serving(box) == "tensorrt", 90)
+        await until(lambda: [p.state for p in box.engines.status().plans] == ["serving"], 90)
         status = box.engines.status()
         assert status.build.state == "done"
         assert status.canary.startswith("it sees 1")
@@ -121,7 +121,7 @@ async def test_a_first_start_looks_with_the_processor_until_the_engine_is_built(
         assert shown.agreement.passed
         redacted = counts_by(box.metrics.pictures_redacted, "").get("", 0)
         await until(
-            lambda: counts_by(box.metrics.pictures_redacted, "").get("", 0) > redacted + 3, 30
+            lambda: counts_by(box.metrics.pictures_redacted, "").get("", 0) > redacted + 3, 90
         )
     assert lost(box) == before, "the swap cost pictures"
     assert dict(counts_by(box.metrics.pictures_withheld, "reason")) == {}
@@ -138,9 +138,9 @@ async def test_a_plan_that_disagrees_is_refused_and_the_processor_goes_on(
     monkeypatch.setenv("FAKE_BUILDER", "blind")
     async with running(a_box(tmp_path, models)) as box:
         before = lost(box)
-        await until(lambda: option(box).state == "refused", 60)
+        await until(lambda: option(box).state == "refused", 90)
         assert "drawn people" in option(box).why or "agree" in option(box).why
-        await until(lambda: [p.state for p in box.engines.status().plans] == ["refused"], 30)
+        await until(lambda: [p.state for p in box.engines.status().plans] == ["refused"], 90)
         assert serving(box) == "onnx"
         assert lost(box) == before
 
@@ -150,9 +150,9 @@ async def test_a_builder_that_is_killed_costs_nothing_but_the_engine(
 ) -> None:
     monkeypatch.setenv("FAKE_BUILDER", "slow")
     async with running(a_box(tmp_path, models)) as box:
-        await until(lambda: (box.engines.status().build.share or 0) > 0.1, 30)
+        await until(lambda: (box.engines.status().build.share or 0) > 0.1, 90)
         assert kill_builders() == 1
-        await until(lambda: box.engines.status().build.state == "failed", 30)
+        await until(lambda: box.engines.status().build.state == "failed", 90)
         await asyncio.sleep(1)
         assert serving(box) == "onnx"
         assert box.engines.status().plans == []
@@ -160,7 +160,7 @@ async def test_a_builder_that_is_killed_costs_nothing_but_the_engine(
 
         monkeypatch.setenv("FAKE_BUILDER", "")
         await box.engines.build(force=True)
-        await until(lambda: serving(box) == "tensorrt", 60)
+        await until(lambda: serving(box) == "tensorrt", 90)
 
 
 async def test_three_faults_of_the_gpu_within_an_hour_and_the_processor_looks(
@@ -176,7 +176,7 @@ async def test_three_faults_of_the_gpu_within_an_hour_and_the_processor_looks(
         await asyncio.sleep(2)
         status = box.engines.status()
         assert (status.serving, status.faults) == ("onnx", 3)
-        await until(lambda: option(box).state == "refused", 30)
+        await until(lambda: option(box).state == "refused", 90)
         assert "3 times within an hour" in option(box).why
         shown = troubles(box.view.status(), 2**40, 0)
         assert "gpu_fault" in {one.alarm for one in shown}
@@ -186,10 +186,10 @@ async def test_three_faults_of_the_gpu_within_an_hour_and_the_processor_looks(
 async def until_lost(box: Box, gpu: FakeGpu) -> None:
     """Run a box until its GPU looks, and then lose it."""
     task = asyncio.create_task(box.run(), name="box")
-    await until(lambda: task.done() or box.holder.up, 30)
-    await until(lambda: task.done() or serving(box) == "tensorrt", 60)
+    await until(lambda: task.done() or box.holder.up, 90)
+    await until(lambda: task.done() or serving(box) == "tensorrt", 90)
     gpu.fail("cuEventQuery", 700)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         await task
 
 
@@ -197,8 +197,8 @@ async def test_one_built_anew_that_is_blind_leaves_the_one_before_looking(
     tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(a_box(tmp_path, models)) as box:
-        await until(lambda: serving(box) == "tensorrt", 60)
-        await until(lambda: [p.state for p in box.engines.status().plans] == ["serving"], 30)
+        await until(lambda: serving(box) == "tensorrt", 90)
+        await until(lambda: [p.state for p in box.engines.status().plans] == ["serving"], 90)
         before, (good,) = box.holder.info, box.engines.status().plans
         pictures = lost(box)
         monkeypatch.setenv("FAKE_BUILDER", "blind")
@@ -209,15 +209,15 @@ async def test_one_built_anew_that_is_blind_leaves_the_one_before_looking(
         assert fresh.built_at > good.built_at
         assert "is tried beside ONNX Runtime now" in option(box).why
 
-        await until(lambda: "one before is back" in box.engines.status().plans[0].why, 60)
-        await until(lambda: "tried beside" not in option(box).why, 30)
+        await until(lambda: "one before is back" in box.engines.status().plans[0].why, 90)
+        await until(lambda: "tried beside" not in option(box).why, 90)
         (back,) = box.engines.status().plans
         assert (back.built_at, back.state) == (good.built_at, "serving")
         assert (option(box).state, box.holder.info) == ("serving", before)
         assert "not enough faster" not in option(box).why
         assert lost(box) == pictures
         box.engines.better()  # opened anew, it is the one before
-        await until(lambda: box.holder.info is not before, 30)
+        await until(lambda: box.holder.info is not before, 90)
         assert serving(box) == "tensorrt"
 
 
@@ -226,7 +226,7 @@ async def test_a_plan_that_the_library_refuses_is_built_once_more_and_no_more(
 ) -> None:
     monkeypatch.setenv("FAKE_BUILDER", "no plan")
     async with running(a_box(tmp_path, models)) as box:
-        await until(lambda: option(box).state == "refused", 60)
+        await until(lambda: option(box).state == "refused", 90)
         assert gpu(box).built == 2
         assert "refuses the plan" in option(box).why
         assert [one.state for one in box.engines.status().plans] == ["refused"]
@@ -234,4 +234,4 @@ async def test_a_plan_that_the_library_refuses_is_built_once_more_and_no_more(
 
         monkeypatch.setenv("FAKE_BUILDER", "")
         await box.engines.build(force=True)
-        await until(lambda: serving(box) == "tensorrt", 60)
+        await until(lambda: serving(box) == "tensorrt", 90)
