@@ -228,7 +228,7 @@ def test_what_a_view_covers_stays_covered_under_another_name(
     reply = cloud.ask("config.apply", patch={"sources": {"door": None, "door2": other}})
     assert reply["code"] == "forbidden_remote"
     assert "sources.door2.privacy.blackout" in reply["message"]
-    own = {"privacy": {"blackout": [corner]}}
+    own: dict[str, Any] = {"privacy": {"blackout": [corner]}}
     assert cloud.ask("source.add", name="door2", **other, **own)["status"] == "ok"
     assert cloud.ask("source.add", name="yard", **SCENE)["status"] == "ok"
 
