@@ -102,7 +102,6 @@ class Box:
         self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)
         self.engines = BoxEngines(self)
         self.engine_choice, self.holder = self.engines.choice, self.engines.holder
-        self.holder.served = partial(fit, self)
         self.pool = PicturePool(hands_of(config.detect), config.detect.timeout)
         self.kept = Kept(metrics, self.outbox)
         self.bus = Bus(self)
@@ -287,6 +286,7 @@ class Box:
             in_hand=self.pool.workers + WAITING,
             broke=self.holder.broke,
         )
+        self.holder.served = partial(fit, self)
         self.beats.watch("the path", self.delivery.age, 3 * self.config.detect.timeout)
         self.beats.watch("the bus", self.bus.broker.age, BUS_LIMIT)
         self.beats.watch("the store", self._store_age, STORE_LIMIT + self.config.outbox.retry_max)
