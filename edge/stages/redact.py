@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -20,9 +22,17 @@ from edge.parcel import Redaction
 from edge.stages.redact_areas import Area, areas
 from edge.stages.redact_methods import blur, cells, fill
 
+Draw = Callable[[list[Area]], Pixels]
+"""Returns the picture with these areas covered, another array than the frame's."""
 
-def redact(sighting: Sighting, policy: Policy) -> Redaction:
+
+def redact(sighting: Sighting, policy: Policy, draw: Draw | None = None) -> Redaction:
     """Cover everyone in ``sighting`` as ``policy`` says.
+
+    Args:
+        sighting: the frame and who was seen in it.
+        policy: how they are covered.
+        draw: covers the areas in the place of the processor; not asked where there are none.
 
     Returns:
         The covered picture; the frame's own pixels where there is nobody to cover.
@@ -40,9 +50,7 @@ def redact(sighting: Sighting, policy: Policy) -> Redaction:
     found = areas(seen, frame.size, policy.margin)
     pixels = frame.pixels
     if found:
-        pixels = pixels.copy()
-        for area in found:
-            _cover(pixels, area, policy)
+        pixels = _drawn(pixels, found, policy) if draw is None else draw(found)
         pixels.flags.writeable = False
     corners = [(area.x1, area.y1, area.x2, area.y2) for area in found]
     return Redaction(
@@ -51,6 +59,13 @@ def redact(sighting: Sighting, policy: Policy) -> Redaction:
         covered=np.array(corners, np.int32).reshape(-1, 4),
         method=policy.method,
     )
+
+
+def _drawn(pixels: Pixels, found: list[Area], policy: Policy) -> Pixels:
+    pixels = pixels.copy()
+    for area in found:
+        _cover(pixels, area, policy)
+    return pixels
 
 
 def _cover(pixels: Pixels, area: Area, policy: Policy) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
 from edge.config.privacy import Policy
 from edge.detections import Sighting
 from edge.errors import PartFailed
@@ -18,7 +16,7 @@ from edge.frame import Pixels
 from edge.parcel import Redaction
 from edge.stages.kernels.pictures import GpuPicture, Kernels
 from edge.stages.redact import redact
-from edge.stages.redact_areas import Area, areas
+from edge.stages.redact_areas import Area
 
 log = logging.getLogger(__name__)
 
@@ -54,20 +52,12 @@ class GpuRedactor:
         for_gpu = policy.method in ("cells", "fill") and seen.masks is None
         if self.given_up or not for_gpu or (picture.width, picture.height) != frame.size:
             return redact(sighting, policy)
-        found = areas(seen, frame.size, policy.margin)
         try:
-            pixels = self._covered(picture, found, policy) if found else frame.pixels
+            return redact(sighting, policy, lambda found: self._covered(picture, found, policy))
         except PartFailed as error:
             self.given_up = str(error)
             log.warning("redaction goes on with the processor, the GPU failed: %s", error)
             return redact(sighting, policy)
-        corners = [(area.x1, area.y1, area.x2, area.y2) for area in found]
-        return Redaction(
-            sighting=sighting,
-            pixels=pixels,
-            covered=np.array(corners, np.int32).reshape(-1, 4),
-            method=policy.method,
-        )
 
     def _covered(self, picture: GpuPicture, found: list[Area], policy: Policy) -> Pixels:
         for area in found:
@@ -76,6 +66,4 @@ class GpuRedactor:
                 self._kernels.fill(picture, corners, policy.fill_colour)
             else:
                 self._kernels.cells(picture, corners)
-        pixels = self._kernels.download(picture)
-        pixels.flags.writeable = False
-        return pixels
+        return self._kernels.download(picture)
