@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.app import same_view
 from edge.app.checks import faults
+from edge.app.secret_ways import astray
 from edge.config.diff import Change, changes
 from edge.config.load import Loaded, examine, examine_tables, parsed, tables_in
 from edge.config.load_faults import ConfigError
@@ -192,7 +193,7 @@ class BoxConfigured:
             ).config
         except ConfigError as error:
             return Examined(faults=list(told_of(error)))
-        forbidden = [] if ours else list(self._forbidden(config))
+        forbidden = [] if ours else [*self._forbidden(config), *self._astray(tables)]
         if forbidden:
             return Examined(faults=forbidden, forbidden=True)
         restart = [one.path for one in needs_restart(self._box.config, config)]
@@ -283,6 +284,9 @@ class BoxConfigured:
         for path, old, new in (
             ("control", now.control, config.control),
             ("box.state", now.box.state, config.box.state),
+            # code that is run, and what decides who is seen
+            ("tensorrt.library_path", now.tensorrt.library_path, config.tensorrt.library_path),
+            ("models.path", now.models.path, config.models.path),
         ):
             if old != new:
                 yield _fault(path, "only the file on the box itself changes this")
@@ -296,6 +300,12 @@ class BoxConfigured:
         )
         for path in [*found, *self._threshold(config, references)]:
             yield _fault(path, "privacy can only be raised from afar")
+
+    def _astray(self, tables: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+        for path in astray(tables, self._box.desired.file_tables):
+            yield _fault(
+                path, "a secret of the file would go to somebody to whom it does not send it"
+            )
 
     def _lower_elsewhere(self, config: Config, than: Config) -> Iterator[str]:
         """Yield the keys by which a view would be covered less under another name."""

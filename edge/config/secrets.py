@@ -84,6 +84,16 @@ def has_reference(text: str) -> bool:
     return bool(_REFERENCE.search(text))
 
 
+def names_in(text: str) -> list[str]:
+    """Return the names of the secrets that ``text`` refers to."""
+    return _REFERENCE.findall(text)
+
+
+def without_references(text: str) -> str:
+    """Return ``text`` with a letter in the place of each secret."""
+    return _REFERENCE.sub("x", text)
+
+
 def _read(path: Path, *, private: bool) -> str | None:
     """Return the file's text without its last line end, None if there is no such file."""
     try:

@@ -201,6 +201,8 @@ def test_what_is_wrong_with_a_configuration_is_told_all_at_once(make: Make, at: 
         {"control": {"keys": {}, "window": "1h"}},
         {"mqtt": None},
         {"box": {"state": "/"}},
+        {"tensorrt": {"library_path": "/tmp"}},
+        {"models": {"path": "/tmp"}},
     ):
         assert cloud.ask("config.apply", patch=patch)["code"] == "forbidden_remote"
     assert cloud.ask("config.apply", patch={"log": {}}, base="0" * 64)["code"] == "conflict"
