@@ -114,11 +114,6 @@ class Batch:
                 one.answer.set_exception(error)
         self._over()
 
-    def split(self) -> list[Batch]:
-        """Return a batch for each request, to be ended one by one in its stead."""
-        queue, self._queue = self._queue, None
-        return [Batch([one], queue) for one in self.requests]
-
     def _over(self) -> None:
         queue, self._queue = self._queue, None
         if queue is not None:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from edge.contracts import Engine
 from edge.detections import Detections, EngineInfo
-from edge.stages.batcher import Batcher
 from tests.bench.inputs import Inputs
 from tests.bench.result import Row, at_least, at_most, middle
+from tests.stages.queued import Queued
 
 BATCH_S, PICTURE_S = 0.004, 0.0005
 CAMERAS = 8
@@ -75,8 +75,8 @@ def measure(inputs: Inputs, rounds: int = ROUNDS) -> list[Row]:  # noqa: ARG001 
     return rows(together, alone, full, shares, later)
 
 
-def batched() -> Batcher:
-    return Batcher(StandIn(), max_batch=CAMERAS, max_queue_delay=DELAY)
+def batched() -> Queued:
+    return Queued(StandIn(), max_batch=CAMERAS, max_queue_delay=DELAY)
 
 
 def real_seconds(size: int) -> float:

@@ -14,7 +14,6 @@ import pytest
 from edge.contracts import Engine
 from edge.detections import Detections
 from edge.errors import PartFailed
-from edge.stages.batcher import Batcher
 from edge.stages.engines.builtin import BuiltinEngine
 from edge.stages.engines.onnx import OnnxEngine
 from edge.stages.engines.openvino import OpenVinoEngine
@@ -31,10 +30,6 @@ def _openvino(folder: Path) -> Engine:
     return OpenVinoEngine.open(tiny.write(folder / "model.onnx"))
 
 
-def _batched(folder: Path) -> Engine:
-    return Batcher(_onnx(folder), max_batch=4, max_queue_delay=0.001)
-
-
 def _tensorrt(_: Path) -> Engine:
     return parts.opened()
 
@@ -46,7 +41,6 @@ def _builtin(_: Path) -> Engine:
 ENGINES: dict[str, Callable[[Path], Engine]] = {
     "onnx": _onnx,
     "openvino": _openvino,
-    "batched": _batched,
     "builtin": _builtin,
 }
 """Name: how to open one; the folder is for files that it needs."""

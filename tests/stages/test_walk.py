@@ -25,12 +25,12 @@ from edge.ops.metrics import Metrics
 from edge.ops.supervise import Supervisor
 from edge.parcel import Parcel
 from edge.privacy.gate import PrivacyGate
-from edge.stages.batcher import Batcher
 from edge.stages.engines.holder import EngineHolder
 from edge.stages.pool import PicturePool
 from edge.stages.urgency import Urgency, urgency
 from edge.stages.walk import Redact
 from tests.stages.parts import FixedEngine, Hang, a_frame, an_event, middle
+from tests.stages.queued import Queued
 
 POLICY = Policy(method="fill", format="png")
 
@@ -146,14 +146,14 @@ async def test_an_engine_is_told_whose_picture_goes_first_and_until_when_anybody
 async def test_a_picture_whose_turn_does_not_come_is_dropped_and_the_engine_stays() -> None:
     """The engine is one for all, and busy; nobody waits for it longer than the picture may take."""
     hang = Hang()
-    batched = Batcher(FixedEngine(hang), max_batch=1, max_queue_delay=0)
+    batched = Queued(FixedEngine(hang), max_batch=1, max_queue_delay=0)
     async with Path(batched, limit=0.5) as path:  # type: ignore[arg-type]
         first = asyncio.create_task(asyncio.to_thread(batched.infer, noise(), ["x"]), name="first")
         await asyncio.to_thread(hang.entered.wait, 5)
         with pytest.raises(TryLater) as caught:
             await path.pictures(an_event(a_frame()))
         assert caught.value.reason == "engine_busy"
-        assert (path.pool.given_up, len(batched._queue), path.holder.up) == (0, 0, True)
+        assert (path.pool.given_up, len(batched.queue), path.holder.up) == (0, 0, True)
         hang.free.set()
         await first
 
