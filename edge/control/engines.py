@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from edge.config.detect import DetectConfig, ModelsConfig
 from edge.contracts import Engine
-from edge.errors import Fatal, GpuLost, PartFailed
+from edge.errors import EdgeError, Fatal, GpuLost, PartFailed
 from edge.ops.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,8 @@ class EngineChoice:
         way = self.ways.get(name)
         if way is not None:
             try:
-                return self._checked(installed, lambda most: way(installed, most), self.admit)
+                with self._blamed(name):
+                    return self._checked(installed, lambda most: way(installed, most), self.admit)
             except PartFailed as error:
                 if self._target or isinstance(error, GpuLost):
                     raise
@@ -179,7 +180,20 @@ class EngineChoice:
 
     def other(self, name: str, installed: Installed) -> Engine:
         """Open another engine beside the one that serves. Blocks. Raises PartFailed."""
-        return self._checked(installed, lambda most: self.ways[name](installed, most))
+        with self._blamed(name):
+            return self._checked(installed, lambda most: self.ways[name](installed, most))
+
+    @contextlib.contextmanager
+    def _blamed(self, name: str) -> Iterator[None]:
+        """Do not open an engine again in this run that met a bug: ONNX Runtime looks instead."""
+        try:
+            yield
+        except EdgeError:
+            raise
+        except Exception:
+            bug = PartFailed("it met a bug when it was opened", hint="see the log", reason="bug")
+            self.failed(name, bug)
+            raise
 
     def _checked(
         self,

@@ -116,3 +116,24 @@ async def test_a_model_that_is_imported_by_hand_ends_safe_mode(
     await asyncio.wait_for(better.wait(), 5)
     assert one.missing == ""
     looking.cancel()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+async def test_an_engine_that_meets_a_bug_is_not_opened_again_and_the_reference_looks(
+    *, swapped: bool
+) -> None:
+    opened = Opened()
+    refused: dict[str, str] = {}
+    one = choice(Shelf(here=True), opened)
+
+    def broken(_: object, __: float | None) -> Engine:
+        raise ImportError("a library that was half installed")
+
+    one.ways["other"] = broken
+    one.best = lambda _: "onnx" if refused else "other"
+    one.failed = lambda name, error: refused.update({name: error.reason})
+    with pytest.raises(ImportError), one.attempt("other" if swapped else ""):
+        await one.open()
+    assert (refused, opened.kinds) == ({"other": "bug"}, [])
+    await one.open()
+    assert opened.kinds == ["onnx m None"]
