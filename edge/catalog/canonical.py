@@ -264,7 +264,21 @@ def finished(
         ir_version=network.ir_version,
         producer_name="edge",
     )
-    facts = {
+    facts = {**_facts(manifest), **more}
+    helper.set_model_props(model, {f"edge.{name}": value for name, value in facts.items()})
+    try:
+        checker.check_model(model, full_check=True)
+    except (checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise PartFailed(
+            f"the graph of {manifest.id} is not valid ONNX: {str(error)[:200]}",
+            reason="bad_model",
+        ) from error
+    return model
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    """Return the ``edge.*`` properties of a model, without the prefix."""
+    return {
         "canonical": str(CANONICAL_VERSION),
         "id": manifest.id,
         "family": manifest.family,
@@ -277,14 +291,4 @@ def finished(
         "labels": json.dumps(list(manifest.labels)),
         "threshold": repr(manifest.threshold),
         "nms_iou": repr(manifest.nms_iou),
-        **more,
     }
-    helper.set_model_props(model, {f"edge.{name}": value for name, value in facts.items()})
-    try:
-        checker.check_model(model, full_check=True)
-    except (checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        raise PartFailed(
-            f"the graph of {manifest.id} is not valid ONNX: {str(error)[:200]}",
-            reason="bad_model",
-        ) from error
-    return model

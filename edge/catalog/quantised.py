@@ -64,16 +64,8 @@ def quantise(
     """
     installed = _original(catalog, model)
     body = installed.path.with_name("source.onnx").read_bytes()
-    network = load(body, model)
-    # Fewer bits are for a GPU: what cannot be built for one is refused before the work.
-    engine_form(network, installed.manifest)
-    compared = pictures
-    if to == "fp16":
-        made = quantize.fp16(network, installed.manifest)
-    else:
-        made = quantize.int8(network, installed.manifest, pictures[::2])
-        compared = pictures[1::2]
-    fresh = made.SerializeToString(deterministic=True)
+    for_ranges, compared = ([], pictures) if to == "fp16" else (pictures[::2], pictures[1::2])
+    fresh = _in_fewer_bits(load(body, model), installed.manifest, to, for_ranges)
     manifest = _manifest(installed.manifest, to, fresh)
     with tempfile.TemporaryDirectory(prefix="edge-quantise-") as place:
         trial = Catalog(Path(place)).install(fresh, manifest)
@@ -90,6 +82,19 @@ def quantise(
         bytes_before=len(body),
         bytes_after=len(fresh),
     )
+
+
+def _in_fewer_bits(
+    network: onnx.ModelProto, manifest: Manifest, to: Precision, pictures: Pictures
+) -> bytes:
+    # Fewer bits are for a GPU: what cannot be built for one is refused before the work.
+    engine_form(network, manifest)
+    if to == "fp16":
+        made = quantize.fp16(network, manifest)
+    else:
+        made = quantize.int8(network, manifest, pictures)
+    body: bytes = made.SerializeToString(deterministic=True)
+    return body
 
 
 def _original(catalog: Catalog, model: str) -> Installed:

@@ -125,24 +125,7 @@ class BuildChild:
                 ``builder_crashed``, ``builder_memory``, ``builder_timeout``, ``builder_silent``.
 
         """
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                *("--parent", str(os.getpid())),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=self._home,
-                env=dict(self._environment),
-                # Ctrl-C at a terminal is for Edge, which then ends the child.
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise PartFailed(
-                f"the builder cannot be started: {error}",
-                hint="install Edge anew",
-                reason="builder_missing",
-            ) from error
+        process = await self._start()
         watch = asyncio.create_task(self._watch(process), name="memory of the builder")
         try:
             async with asyncio.timeout(self._timeout):
@@ -159,6 +142,26 @@ class BuildChild:
             self._heard(*self._stands)
             await process.wait()
         return self._result(process.returncode or 0)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *self._command,
+                *("--parent", str(os.getpid())),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=self._home,
+                env=dict(self._environment),
+                # Ctrl-C at a terminal is for Edge, which then ends the child.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise PartFailed(
+                f"the builder cannot be started: {error}",
+                hint="install Edge anew",
+                reason="builder_missing",
+            ) from error
 
     async def _converse(self, process: asyncio.subprocess.Process, request: bytes) -> None:
         assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101

@@ -186,17 +186,7 @@ class BatchQueue:
             PartFailed: ``bad_batch``: wrong shape, type or number; or what ``shut`` was told.
 
         """
-        if rows.shape[1:] != self._shape or rows.dtype != np.uint8 or len(rows) != len(sources):
-            height, width = self._shape[:2]
-            raise PartFailed(
-                f"pictures are ({len(sources)}, {height}, {width}, 3) uint8: "
-                f"got {rows.shape} {rows.dtype}",
-                reason="bad_batch",
-            )
-        if not 1 <= len(rows) <= self.max_batch:
-            raise PartFailed(
-                f"a request has 1 to {self.max_batch} pictures: got {len(rows)}", reason="bad_batch"
-            )
+        self._check(rows, len(sources))
         now = time.monotonic()
         with self._changed:
             if self._shut is not None:
@@ -207,6 +197,18 @@ class BatchQueue:
             self._crowd.saw(len(self) + self._taken, now)
             self._changed.notify_all()
         return request
+
+    def _check(self, rows: NDArray[np.uint8], n: int) -> None:
+        if rows.shape[1:] != self._shape or rows.dtype != np.uint8 or len(rows) != n:
+            height, width = self._shape[:2]
+            raise PartFailed(
+                f"pictures are ({n}, {height}, {width}, 3) uint8: got {rows.shape} {rows.dtype}",
+                reason="bad_batch",
+            )
+        if not 1 <= n <= self.max_batch:
+            raise PartFailed(
+                f"a request has 1 to {self.max_batch} pictures: got {n}", reason="bad_batch"
+            )
 
     def wait(self, request: Request) -> list[Detections]:
         """Wait for the answer to a request.

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from edge.web.present_energy import energy_facts
 from edge.web.present_engines import engines_model
-from edge.web.verdict import LIVE, judge, trouble
+from edge.web.verdict import LIVE, Verdict, judge, trouble
 from edge.web.view import BoxStatus, Commanded, Seeing, Upstream
 from edge.web.words import age, count, moment, rate, sentence, size
 
@@ -53,25 +53,7 @@ class Card(TypedDict):
 def page_model(status: BoxStatus) -> dict[str, Any]:
     """Return everything that ``main.html`` needs."""
     verdict = judge(status)
-    answers: list[dict[str, Any]] = [
-        {"id": "safe", "question": "Is it safe?", "facts": _safe(status), **verdict["safe"]},
-        {
-            "id": "seeing",
-            "question": "Is it seeing?",
-            "facts": _seeing(status),
-            **verdict["seeing"],
-        },
-        {
-            "id": "sending",
-            "question": "Is it sending?",
-            "facts": _sending(status),
-            **verdict["sending"],
-        },
-    ]
-    if "upstream" in status and "heard" in verdict:
-        facts = _heard(status["upstream"])
-        heard = {"id": "heard", "question": "Is it heard?", "facts": facts, **verdict["heard"]}
-        answers.append(heard)
+    answers = _answers(status, verdict)
     told = {answer["text"] for answer in answers}
     overall = verdict["overall"]
     return {
@@ -91,6 +73,18 @@ def page_model(status: BoxStatus) -> dict[str, Any]:
         "clock": moment(status["box"]["clock"]),
         "uptime": age(status["box"]["uptime"]),
     }
+
+
+def _answers(status: BoxStatus, verdict: Verdict) -> list[dict[str, Any]]:
+    """Return the questions, each with its answer and the facts behind it."""
+    answers: list[dict[str, Any]] = [
+        {"id": "safe", "facts": _safe(status), **verdict["safe"]},
+        {"id": "seeing", "facts": _seeing(status), **verdict["seeing"]},
+        {"id": "sending", "facts": _sending(status), **verdict["sending"]},
+    ]
+    if "upstream" in status and "heard" in verdict:
+        answers.append({"id": "heard", "facts": _heard(status["upstream"]), **verdict["heard"]})
+    return [{"question": f"Is it {answer['id']}?", **answer} for answer in answers]
 
 
 def _commanded(command: Commanded) -> dict[str, str]:

@@ -6,7 +6,7 @@ It says everything about itself in its ``edge.*`` properties, and its answers ar
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,22 @@ def broken(path: Path, what: str) -> PartFailed:
         hint="install it again: edge model pull, or edge model import FILE",
         reason="bad_model",
     )
+
+
+def check_batch(info: EngineInfo, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> None:
+    """Refuse pictures of another size, type or number than the engine takes.
+
+    Raises:
+        PartFailed: ``bad_batch``.
+
+    """
+    width, height = info.input_size
+    if batch.shape != (len(sources), height, width, 3) or batch.dtype != np.uint8:
+        raise PartFailed(
+            f"{info.model} takes ({len(sources)}, {height}, {width}, 3) uint8: "
+            f"got {batch.shape} {batch.dtype}",
+            reason="bad_batch",
+        )
 
 
 def answers(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge.detections import Detections, EngineInfo
 from edge.errors import PartFailed
-from edge.stages.engines.canonical_form import answers, broken, info_of
+from edge.stages.engines.canonical_form import answers, broken, check_batch, info_of
 
 SHARED_BYTES = 16 * 2**20
 """A model whose file is larger has one session, which all workers share."""
@@ -82,13 +82,7 @@ class OnnxEngine:
 
     def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
         """Find people; see ``edge.contracts.Engine.infer``."""
-        width, height = self.info.input_size
-        if batch.shape != (len(sources), height, width, 3) or batch.dtype != np.uint8:
-            raise PartFailed(
-                f"{self.info.model} takes ({len(sources)}, {height}, {width}, 3) uint8: "
-                f"got {batch.shape} {batch.dtype}",
-                reason="bad_batch",
-            )
+        check_batch(self.info, batch, sources)
         if len(batch) > 1 and self._one_by_one:
             return [found for row in batch for found in self._run(row[np.newaxis])]
         return self._run(batch) if len(batch) else []

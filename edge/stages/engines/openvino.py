@@ -33,7 +33,13 @@ from numpy.typing import NDArray
 
 from edge.detections import Detections, EngineInfo
 from edge.errors import PartFailed
-from edge.stages.engines.canonical_form import OUTPUTS, answers, broken, info_of
+from edge.stages.engines.canonical_form import (
+    OUTPUTS,
+    answers,
+    broken,
+    check_batch,
+    info_of,
+)
 
 Precision = Literal["f32", "bf16"]
 
@@ -100,13 +106,7 @@ class OpenVinoEngine:
 
     def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
         """Find people; see ``edge.contracts.Engine.infer``."""
-        width, height = self.info.input_size
-        if batch.shape != (len(sources), height, width, 3) or batch.dtype != np.uint8:
-            raise PartFailed(
-                f"{self.info.model} takes ({len(sources)}, {height}, {width}, 3) uint8: "
-                f"got {batch.shape} {batch.dtype}",
-                reason="bad_batch",
-            )
+        check_batch(self.info, batch, sources)
         return [found for row in batch for found in self._run(row[np.newaxis])]
 
     def close(self) -> None:

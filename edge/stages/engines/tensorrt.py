@@ -20,6 +20,7 @@ from edge.config.detect import DetectConfig
 from edge.config.tensorrt import TensorRTConfig
 from edge.detections import Detections, EngineInfo
 from edge.errors import PartFailed
+from edge.stages.engines.canonical_form import check_batch
 from edge.stages.engines.suppress import suppress
 from edge.stages.engines.tensorrt_slot import Answer
 from edge.stages.engines.tensorrt_thread import GpuThread, Terms
@@ -92,14 +93,7 @@ class TensorRTEngine:
         return self._queue.max_batch
 
     def infer(self, batch: NDArray[np.uint8], sources: Sequence[str | None]) -> list[Detections]:
-        width, height = self.info.input_size
-        expected = (len(sources), height, width, 3)
-        if batch.shape != expected or batch.dtype != np.uint8:
-            raise PartFailed(
-                f"{self.info.model} takes {expected} uint8 for {len(sources)} names: "
-                f"got {batch.shape} {batch.dtype}",
-                reason="wrong_shape",
-            )
+        check_batch(self.info, batch, sources)
         most, urgent = self._queue.max_batch, urgency()
         timeout = min(self._timeout, urgent.left)
         # All are put before the first is waited for: they run side by side.

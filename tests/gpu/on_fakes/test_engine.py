@@ -221,7 +221,7 @@ def test_pictures_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     engine = opened()
     with pytest.raises(PartFailed) as raised:
         engine.infer(np.zeros(shape, np.uint8), [None])
-    assert raised.value.reason == "wrong_shape"
+    assert raised.value.reason == "bad_batch"
     engine.close()
 
 
