@@ -6,7 +6,6 @@ import base64
 import contextlib
 import os
 import secrets
-import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from minio import Minio
 
 from tests.places import need, shared
+from tests.servers.rgw_tool import RgwTool
 
 KMS_KEY = "edge-key"
 SETTINGS = f"""
@@ -35,15 +35,15 @@ class Rgw:
     """A running gateway. ``kill`` and ``revive`` break and mend it; its objects stay."""
 
     def __init__(self, tool: Path, directory: Path) -> None:
-        self._tool, self._directory = tool, directory
-        self._do("start")
+        self._tool, self._directory = RgwTool(tool, directory), directory
+        self._tool.start()
         with (directory / "ceph.conf").open("a") as file:
             file.write(SETTINGS)
         os.kill(self._pid(), signal.SIGTERM)
         while self._is_alive():
             time.sleep(0.02)
-        self._do("start")
-        facts = dict(line.split("=", 1) for line in shlex.split(self._do("env").replace("\n", " ")))
+        self._tool.start()
+        facts = self._tool.facts()
         self.endpoint = facts["RGW_ENDPOINT"]
         self.access_key = facts["RGW_ACCESS_KEY"]
         self.secret_key = facts["RGW_SECRET_KEY"]
@@ -68,7 +68,7 @@ class Rgw:
     def revive(self) -> None:
         """Start the gateway again on its port; nothing happens if it runs."""
         if not self._is_alive():
-            self._do("start")
+            self._tool.start()
 
     def freeze(self) -> None:
         """Make it accept and never answer, until ``thaw``."""
@@ -97,7 +97,7 @@ class Rgw:
     def stop(self) -> None:
         """End all daemons and delete the data."""
         self.thaw()
-        self._do("stop")
+        self._tool.stop()
 
     def _is_alive(self) -> bool:
         try:
@@ -107,17 +107,6 @@ class Rgw:
 
     def _pid(self) -> int:
         return int((self._directory / "run" / "rgw.main.pid").read_text())
-
-    def _do(self, verb: str) -> str:
-        done = subprocess.run(
-            ["bash", self._tool, verb, "--dir", self._directory],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-        assert done.returncode == 0, f"rgw-dev {verb}: {done.stderr[-2000:]}"
-        return done.stdout
 
 
 _RUNNING = pytest.StashKey[Rgw]()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shlex
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,15 +21,16 @@ from edge.sources.buckets.link import BucketLink
 from edge.sources.buckets.setup_pull import PullZone
 from edge.sources.buckets.sigv import Keys
 from tests.places import need, shared
+from tests.servers.rgw_tool import RgwTool
 
 
 class RgwPubsub:
     """A store at ``endpoint``, and the gateway that is asked for events at ``pubsub``."""
 
     def __init__(self, tool: Path, directory: Path) -> None:
-        self._tool, self._directory = tool, directory
-        self._do("start", "--pubsub")
-        facts = dict(line.split("=", 1) for line in shlex.split(self._do("env").replace("\n", " ")))
+        self._tool, self._directory = RgwTool(tool, directory, "--pubsub"), directory
+        self._tool.start()
+        facts = self._tool.facts()
         self.endpoint = facts["RGW_ENDPOINT"]
         self.pubsub = facts["RGW_PUBSUB_ENDPOINT"]
         self.keys = Keys(access_key=facts["RGW_ACCESS_KEY"], secret_key=facts["RGW_SECRET_KEY"])
@@ -71,21 +70,10 @@ class RgwPubsub:
             time.sleep(0.005)
 
     def revive(self) -> None:
-        self._do("start", "--pubsub")
+        self._tool.start()
 
     def stop(self) -> None:
-        self._do("stop")
-
-    def _do(self, verb: str, *options: str) -> str:
-        done = subprocess.run(
-            ["bash", self._tool, verb, *options, "--dir", self._directory],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
-        assert done.returncode == 0, f"rgw-dev {verb}: {done.stderr[-2000:]}"
-        return done.stdout
+        self._tool.stop()
 
 
 @pytest.fixture(scope="module")
