@@ -1,6 +1,6 @@
 """Measure, print a table, write ``build/bench.json``.
 
-python -m tests.bench [abcdefghijklmstuvw] [--rounds N]
+python -m tests.bench [abcdefghijklmstuvwx] [--rounds N]
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         u_batching,
         v_swap,
         w_kernels,
+        x_tensorrt,
     )
 
     return {
@@ -63,6 +64,7 @@ def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
         "u": u_batching.measure,
         "v": v_swap.measure,
         "w": w_kernels.measure,
+        "x": x_tensorrt.measure,
     }
 
 
@@ -86,7 +88,7 @@ def main() -> int:
     """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("letters", nargs="?", default="abcdefghijklmstuvw", help="which ones")
+    parser.add_argument("letters", nargs="?", default="abcdefghijklmstuvwx", help="which ones")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of (a), (b), (j) and (m)")
     asked = parser.parse_args()
     here, inputs, rows = machine(), prepare(), []
