@@ -115,6 +115,8 @@ class EngineStatus:
     why: str
     options: Sequence[EngineOption] = ()
     build: Build = Build()
+    #: what was built last is being tried beside ONNX Runtime: whether it will look is not known yet
+    trying: bool = False
     plans: Sequence[Plan] = ()
     gpu: GpuFacts | None = None
     #: how the serving engine did with the canary picture, in words

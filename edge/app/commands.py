@@ -281,9 +281,10 @@ class BoxCommands:
     async def rebuild_engine(self, tell: Tell) -> Build:
         engines, told = self._box.engines, ""
         build = await engines.build(force=True)
-        while build.state == "running":
+        while build.state == "running" or engines.status().trying:
             share = "" if build.share is None else f"{build.share:.0%} "
-            if (words := f"{share}{build.phase}") != told:
+            words = f"{share}{build.phase}" if build.state == "running" else "it is tried"
+            if words != told:
                 told = words
                 tell(words)
             await asyncio.sleep(_LOOK_S)

@@ -22,6 +22,7 @@ from edge.catalog.installed import Installed
 from edge.config.root import state_directory
 from edge.contracts import Engine
 from edge.control.engines import REFERENCE
+from edge.detections import EngineInfo
 from edge.engine_status import Build, EngineOption, EngineStatus
 from edge.errors import Fatal, GpuLost, PartFailed, Rejected
 from edge.stages.engines.holder import EngineHolder
@@ -205,10 +206,13 @@ class BoxEngines:
         gpu = self._gpu()
         built = 0 if gpu is None else gpu.built
         try:
-            await self.contest.consider(installed)
+            await self._try(installed, info)
         finally:
             if gpu is not None:
                 gpu.tried = built
+
+    async def _try(self, installed: Installed, info: EngineInfo) -> None:
+        await self.contest.consider(installed)
         best = await asyncio.to_thread(self.contest.best, installed)
         if best != info.name or await asyncio.to_thread(self.contest.outdated, info, installed):
             await self._swap(best)
@@ -246,6 +250,7 @@ class BoxEngines:
             why=self._why(serving),
             options=self._shown(serving),
             build=Build() if gpu is None else gpu.build_status(),
+            trying=self._trying(),
             plans=() if gpu is None else gpu.plans_shown(),
             gpu=None if gpu is None else gpu.facts,
             canary="" if info is None or info.safe_mode else self.canary.said,
@@ -282,11 +287,9 @@ class BoxEngines:
         if gpu is None or option.name != gpu.name:
             return replace(option, state="serving") if option.name == serving else option
         build = gpu.build_status()
-        untried = gpu.built > gpu.tried and build.model == self.choice.model
-        untried = untried and serving not in {"", "builtin"}  # nothing is tried there
         if build.state == "running":
             shown = replace(option, state="building", why="it is being built", hint="")
-        elif untried:
+        elif self._trying():
             shown = replace(option, state="building", why=_TRIED_NOW, hint="")
         elif option.state == "building":
             shown = replace(option, state="to_build", why=build.reason, hint=build.hint)
@@ -294,6 +297,15 @@ class BoxEngines:
             news = f"; built anew: {shown.why}" if shown is not option else ""
             return replace(option, state="serving", why=f"{option.why}{news}")
         return shown
+
+    def _trying(self) -> bool:
+        """Tell whether what was built last is tried, or will be in a moment."""
+        gpu, info = self._gpu(), self.holder.info
+        if gpu is None or info is None or info.safe_mode or not self.holder.up:
+            return False  # nothing is tried there
+        build = gpu.build_status()
+        untried = gpu.built > gpu.tried and build.model == self.choice.model
+        return untried and build.state != "running"
 
     def _why(self, serving: str) -> str:
         """Say why this engine serves."""

@@ -44,7 +44,7 @@ def engines_model(status: Mapping[str, Any]) -> dict[str, Any]:
         "now": _now(status, shown),
         "wanted": "" if status["wanted"] == "auto" else engine_name(status["wanted"]),
         "options": [one for one in shown if one["id"] != status["serving"]],
-        "build": None if build["state"] == "idle" else _build(build),
+        "build": None if build["state"] == "idle" else _build(build, tried=being_tried(status)),
         "may_build": not running and may_build(status),
         "built": build["state"] == "done" or bool(status["plans"]),
         "plans": [_plan(one) for one in status["plans"]],
@@ -75,12 +75,7 @@ def may_build(status: Mapping[str, Any]) -> bool:
 
 def being_tried(status: Mapping[str, Any]) -> bool:
     """Tell whether an engine was built a moment ago, and nobody knows yet what it is worth."""
-    build = status["build"]
-    waits = any(
-        one["name"] == "tensorrt" and one["state"] in ("to_build", "building")
-        for one in status["options"]
-    )
-    return waits and build["state"] == "done" and build["model"] == status["model"]
+    return bool(status.get("trying"))
 
 
 def _now(status: Mapping[str, Any], shown: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,12 +131,13 @@ def _agreement(agreement: Mapping[str, Any]) -> str:
     return sentence(agreement["text"] or counted)
 
 
-def _build(build: Mapping[str, Any]) -> dict[str, Any]:
+def _build(build: Mapping[str, Any], *, tried: bool) -> dict[str, Any]:
     share, state = build["share"], build["state"]
     took = age(build["seconds"])
+    now = ", and is tried now" if tried else ""
     title, shape = {
         "running": (f"Building an engine for {build['model']}", "idle"),
-        "done": (f"The engine for {build['model']} was built in {took}", "ok"),
+        "done": (f"The engine for {build['model']} was built in {took}{now}", "ok"),
         "failed": (f"The engine for {build['model']} could not be built", "failed"),
         "cancelled": (f"The build for {build['model']} was stopped", "idle"),
     }.get(state, (state, "idle"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from edge.cli import engine
+from edge.cli import engine_build
 from edge.cli.main import main
 from edge.engine_status import Build, EngineOption, EngineStatus
 from tests.cli.running_box import RunningBox
@@ -34,7 +34,7 @@ def step(state: Any, **facts: Any) -> Build:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(engine_build, "LOOK_EVERY", 0.01)
 
 
 def test_the_engines_of_a_box_are_listed_with_what_was_built(
@@ -88,13 +88,15 @@ def test_what_was_built_is_waited_for_until_it_was_tried(
 
         def status(self) -> EngineStatus:
             self.looks += 1
-            state: Any = "serving" if self.looks > 6 else "to_build"
-            option = EngineOption(name="tensorrt", state=state, why="it has to be built first")
-            return replace(super().status(), options=(option,), why=f"look {self.looks}")
+            return replace(
+                super().status(), trying=self.looks <= 6, serving="tensorrt", why=f"{self.looks}"
+            )
 
-    box.have(Tried(step("done")))
-    assert main(["engine", "build"]) == 0
-    assert "look 7" in capsys.readouterr().out
+    box.have(Tried(step("done", seconds=143.2)))
+    assert main(["engine", "build", "--force"]) == 0
+    assert capsys.readouterr().out == (
+        "picodet_s_416: built in 143 s\ntensorrt looks with picodet_s_416: 7\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,15 +118,30 @@ def test_a_build_that_ends_otherwise_is_a_failure_with_its_reason(
     assert not end.hint or f"hint: {end.hint}" in told
 
 
+UNFIT = "it found 3 of 212 people"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"plans": (plan(KEY, "refused", why=UNFIT),)},
+        # the one before is back, under the same key
+        {"plans": (plan(KEY, "serving", why=UNFIT),)},
+        {"options": (EngineOption(name="tensorrt", state="refused", why=UNFIT, hint="see it"),)},
+    ],
+    ids=["refused", "one-before-is-back", "could-not-look"],
+)
 def test_a_build_that_was_found_unfit_is_a_failure(
-    box: RunningBox, capsys: pytest.CaptureFixture[str]
+    box: RunningBox, capsys: pytest.CaptureFixture[str], facts: dict[str, Any]
 ) -> None:
     engines = Building(step("done"))
-    refused = plan(KEY, "refused", why="it found 3 of 212 people")
-    engines.now = replace(engines.now, plans=(refused,))
+    engines.now = replace(engines.now, **facts)
     box.have(engines)
-    assert main(["engine", "build"]) == 1
-    assert "it found 3 of 212 people" in capsys.readouterr().err
+    assert main(["engine", "build", "--force"]) == 1
+    told = capsys.readouterr().err
+    assert "was built, and does not look: it found 3 of 212 people" in told
+    assert "onnx looks with picodet_s_416" in told
+    assert "hint: " in told
 
 
 def test_a_build_is_begun_and_left_and_stopped(
@@ -147,7 +164,7 @@ def test_an_interrupt_leaves_the_build_to_the_box(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edge.cli.engine.time.sleep", interrupt)
+    monkeypatch.setattr("edge.cli.engine_build.time.sleep", interrupt)
     assert main(["engine", "build"]) == 130
     assert "the box goes on building" in capsys.readouterr().err
     assert engines.now.build.state == "running"
@@ -157,7 +174,7 @@ def test_the_bar_shows_phase_and_share(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = io.StringIO()
     screen = Console(file=drawn, force_terminal=True, width=80)
     monkeypatch.setattr("rich.console.Console", lambda **_: screen)
-    with engine._bar(show=True) as show:
+    with engine_build.bar(show=True) as show:
         show({"phase": "[red]Timing", "share": 0.4})
         show({"phase": "", "share": None})
         show({"phase": "Writing", "share": 0.97})

@@ -153,15 +153,15 @@ async def test_a_build_has_a_bar_its_words_and_a_way_to_stop_it(site: Site) -> N
 
 
 async def test_what_was_built_a_moment_ago_is_not_called_unbuilt(site: Site) -> None:
-    waits = EngineOption(name="tensorrt", state="to_build", why="it has to be built first")
+    waits = EngineOption(name="tensorrt", state="building", why="it is built")
     build = Build(state="done", model="picodet_s_416", seconds=143.0)
-    engines = given(site, with_gpu(serving="onnx", options=(ONNX, waits), build=build))
+    engines = given(site, with_gpu(serving="onnx", options=(ONNX, waits), build=build, trying=True))
     text = await page(site)
-    assert "The engine for picodet_s_416 was built in 2 min" in text
+    assert "The engine for picodet_s_416 was built in 2 min, and is tried now" in text
     assert "Built, and tried now" in text
-    assert "it has to be built first" not in text
-    engines.now = replace(engines.now, build=replace(build, model="another"))
-    assert "it has to be built first" in await page(site)
+    assert "Being built" not in text
+    engines.now = replace(engines.now, trying=False)
+    assert "tried now" not in await page(site)
 
 
 async def test_a_build_that_failed_says_why_and_what_to_do(site: Site) -> None:

@@ -135,7 +135,7 @@ class CommandedBox(Protocol):
         ...
 
     async def rebuild_engine(self, tell: Tell) -> Build:
-        """Build the GPU's engine anew, and return how that ended.
+        """Build the GPU's engine anew, try it, and return how building ended.
 
         Raises:
             Rejected: ``no_gpu``, ``no_library``, ``no_model``, ``busy``.

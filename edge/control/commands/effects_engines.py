@@ -23,12 +23,14 @@ _CODES: Mapping[str, Code] = {
 
 
 async def rebuild(box: CommandedBox, _: take.Nothing, tell: Tell) -> give.Done:
-    """Build the wanted model's engine anew, and wait for the end."""
+    """Build the wanted model's engine anew, and wait until it looks or was found unfit."""
     with _translated():
         made = await box.rebuild_engine(tell)
     if made.state != "done":
         raise Failed("dependency_down", made.reason or f"the build is {made.state}", hint=made.hint)
-    return give.Done(message=f"the engine of {made.model} is built, in {made.seconds:.0f} s")
+    now = box.engines.status()
+    built = f"the engine of {made.model} is built, in {made.seconds:.0f} s"
+    return give.Done(message=f"{built}; {now.serving or 'none'} looks: {now.why}")
 
 
 async def build(box: CommandedBox, args: take.BuildEngine, _: Tell) -> give.Building:

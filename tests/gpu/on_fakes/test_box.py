@@ -24,6 +24,7 @@ from edge.engine_status import EngineOption
 from edge.errors import GpuLost
 from edge.ops.metrics import counts_by
 from edge.stages.engines import tensorrt_cuda
+from edge.web.view import Sender
 from tests.gpu.fakes import LIBRARY_PATH, FakeGpu
 from tests.parts import until
 from tests.places import ROOT, shared
@@ -208,17 +209,33 @@ async def test_one_built_anew_that_is_blind_leaves_the_one_before_looking(
         (fresh,) = box.engines.status().plans
         assert fresh.built_at > good.built_at
         assert "is tried beside ONNX Runtime now" in option(box).why
+        assert box.engines.status().trying
 
         await until(lambda: "one before is back" in box.engines.status().plans[0].why, 90)
         await until(lambda: "tried beside" not in option(box).why, 90)
         (back,) = box.engines.status().plans
         assert (back.built_at, back.state) == (good.built_at, "serving")
+        assert not box.engines.status().trying
         assert (option(box).state, box.holder.info) == ("serving", before)
         assert "not enough faster" not in option(box).why
         assert lost(box) == pictures
         box.engines.better()  # opened anew, it is the one before
         await until(lambda: box.holder.info is not before, 90)
         assert serving(box) == "tensorrt"
+
+
+async def test_a_rebuild_is_waited_for_until_the_new_engine_looks(
+    tmp_path: Path, models: Path
+) -> None:
+    async with running(a_box(tmp_path, models)) as box:
+        await until(lambda: serving(box) == "tensorrt", 90)
+        await until(lambda: not box.engines.status().trying, 90)
+        before = box.holder.info
+        sender = Sender(channel="local", who="tests", wait=90)
+        reply = await box.view.command("engine.rebuild", {}, sender)
+        assert box.holder.info is not before
+        assert reply["status"] == "ok"
+        assert "; tensorrt looks: it is asked for by its name" in reply["data"]["message"]
 
 
 async def test_a_plan_that_the_library_refuses_is_built_once_more_and_no_more(
