@@ -21,9 +21,11 @@ from edge.ops.metrics import Metrics
 from edge.sources.camera_address import Address, read_address
 from edge.sources.camera_watch import Watch
 from edge.sources.capture import Capture, Manner, Tally
-from edge.sources.capture_ffmpeg import COPY, FfmpegReader, Passing
-from edge.sources.capture_nvdec import NVDEC, GpuDecoding, GpuReader, probe
+from edge.sources.capture_ffmpeg import FfmpegReader
+from edge.sources.capture_gpu import GpuDecoding, GpuReader, Way
+from edge.sources.capture_nvdec import NVDEC, probe
 from edge.sources.capture_opencv import OpenCvReader, Reader
+from edge.sources.ffmpeg_pipe import COPY, Passing
 
 _IN_HAND = 8
 """Frames of a file played as fast as possible that may be unsettled at once."""
@@ -62,7 +64,7 @@ class Camera:
         self.live = not fast
         dropped = metrics.pictures_dropped.labels(name, "newer")
         self._tally = Tally(dropped=dropped.inc)
-        self._decoding = GpuDecoding(name, probe)
+        self._decoding = GpuDecoding(name)
         self._watch: Watch | None = None
         self._fresh = asyncio.Event()
         self._closed = False
@@ -174,8 +176,11 @@ class Camera:
     def _reader(self, address: Address) -> Reader:
         """Choose what reads this kind of address."""
         if address.kind == "rtsp" and self._config.decode == "gpu":
-            gpu = self._by_ffmpeg(address, NVDEC)
-            return GpuReader(self._decoding, gpu=gpu, processor=self._by_processor(address))
+            ways = [
+                Way("ffmpeg's NVDEC", probe, partial(self._by_ffmpeg, address, NVDEC)),
+            ]
+            processor = self._by_processor(address)
+            return GpuReader(self._decoding, ways=ways, processor=processor)
         return self._by_processor(address)
 
     def _by_processor(self, address: Address) -> Reader:

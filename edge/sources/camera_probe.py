@@ -18,7 +18,7 @@ from edge.config.sources import CameraConfig
 from edge.errors import PartFailed
 from edge.sources.camera_address import Address
 from edge.sources.camera_question import Answer, connected
-from edge.sources.capture_ffmpeg import find_ffmpeg
+from edge.sources.ffmpeg_pipe import find_ffmpeg
 
 _PROBE_EVERY = 0.2
 _CONNECT_TIMEOUT = 1.0

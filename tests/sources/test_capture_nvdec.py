@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,9 +18,11 @@ import pytest
 from edge.errors import PartFailed
 from edge.frame import Pixels
 from edge.sources.camera_address import Address, read_address
-from edge.sources.capture_ffmpeg import FfmpegReader, Passing
-from edge.sources.capture_nvdec import FROM_NV12, NVDEC, RAW, GpuDecoding, GpuReader, probe
+from edge.sources.capture_ffmpeg import FfmpegReader
+from edge.sources.capture_gpu import GpuDecoding, GpuReader, Way
+from edge.sources.capture_nvdec import FROM_NV12, NVDEC, RAW, probe
 from edge.sources.capture_opencv import OpenCvReader
+from edge.sources.ffmpeg_pipe import Passing
 from tests.places import need
 from tests.servers.rtsp import StartRtsp
 from tests.sources.conftest import MakeVideo, Watch
@@ -49,12 +51,28 @@ def by_ffmpeg(address: Address, passing: Passing) -> FfmpegReader:
     )
 
 
+class AsIfThereWere(GpuDecoding):
+    """What becomes of a camera where ffmpeg's probe had found a GPU."""
+
+    def begin(self, ways: Sequence[Way]) -> Way | None:
+        return super().begin([Way(a.name, a_gpu, a.reader) for a in ways if "ffmpeg" in a.name])
+
+
 def a_reader(
     address: Address, passing: Passing = STAND_IN, why_not: Callable[[], str] = a_gpu
 ) -> tuple[GpuReader, GpuDecoding]:
-    decoding = GpuDecoding("gate", why_not)
-    gpu = by_ffmpeg(address, passing)
-    return GpuReader(decoding, gpu=gpu, processor=by_processor(address)), decoding
+    decoding = GpuDecoding("gate")
+    return fresh_reader(decoding, address, passing, why_not), decoding
+
+
+def fresh_reader(
+    decoding: GpuDecoding,
+    address: Address,
+    passing: Passing = STAND_IN,
+    why_not: Callable[[], str] = a_gpu,
+) -> GpuReader:
+    way = Way("ffmpeg's NVDEC", why_not, lambda: by_ffmpeg(address, passing))
+    return GpuReader(decoding, ways=[way], processor=by_processor(address))
 
 
 def pictures(reader: GpuReader, count: int) -> list[Pixels]:
@@ -81,7 +99,7 @@ def test_pictures_come_through_the_pipe_and_the_log_says_so(
     reader.close()
     assert {picture.shape for picture in found} == {(360, 640, 3)}
     assert not decoding.given_up
-    assert messages(caplog) == ["camera gate is decoded by the GPU (NVDEC through ffmpeg)"]
+    assert messages(caplog) == ["camera gate is decoded by the GPU, by ffmpeg's NVDEC"]
 
 
 @pytest.mark.parametrize("range_", ["tv", "pc"])
@@ -139,7 +157,8 @@ def test_a_password_stands_in_no_argument(start_rtsp: StartRtsp, make_video: Mak
     reader, _ = a_reader(read_address(server.url(login="me:Gehe1m")))
     reader.open()
     assert pictures(reader, 2)
-    process = reader._gpu._process
+    assert isinstance(reader._inner, FfmpegReader)
+    process = reader._inner.pipe.process
     assert process
     lines = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
     reader.close()
@@ -187,8 +206,7 @@ def test_a_gpu_that_hangs_before_its_first_picture_is_given_up(
     while reader.grab():  # it ends; what it had is nobody's
         pass
     reader.close()
-    gpu = by_ffmpeg(address, STAND_IN)
-    fresh = GpuReader(decoding, gpu=gpu, processor=by_processor(address))
+    fresh = fresh_reader(decoding, address)
     fresh.open()
     assert len(pictures(fresh, 3)) == 3
     fresh.close()
@@ -210,8 +228,9 @@ def test_an_interrupt_ends_a_read(start_rtsp: StartRtsp, make_video: MakeVideo) 
 
 
 def test_a_camera_that_keeps_ending_is_the_processors_after_three_tries() -> None:
-    decoding = GpuDecoding("gate", a_gpu)
-    assert [decoding.begin() for _ in range(5)] == [True, True, True, False, False]
+    decoding = GpuDecoding("gate")
+    way = Way("a way", a_gpu, lambda: pytest.fail("nothing need be read"))
+    assert [bool(decoding.begin([way])) for _ in range(5)] == [True, True, True, False, False]
     assert "4 times within an hour" in decoding.given_up
 
 
@@ -256,7 +275,79 @@ async def test_a_gpu_that_fails_costs_a_camera_nothing(
     if not no_gpu():
         pytest.skip("there is a GPU here")
     viewer = watch(start_rtsp(make_video("gop1.mp4")).url(), decode="gpu")
-    viewer.camera._decoding = GpuDecoding("gate", a_gpu)  # as if the probe had found one
+    viewer.camera._decoding = AsIfThereWere("gate")
     await viewer.frames(10)
     assert viewer.camera._decoding.given_up
     assert viewer.camera.status().counts["reconnects"] == 0
+
+
+def test_the_first_way_that_can_decodes_and_the_log_says_why_not_the_ones_before(
+    start_rtsp: StartRtsp, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    address = read_address(start_rtsp(make_video("gop1.mp4")).url())
+    unused: list[str] = []
+
+    def other(name: str, why_not: str) -> Way:
+        def make() -> OpenCvReader:
+            unused.append(name)
+            return by_processor(address)
+
+        return Way(name, lambda: why_not, make)
+
+    can = Way("a second", a_gpu, lambda: by_ffmpeg(address, STAND_IN))
+    ways = [other("first", "the first is not installed"), can, other("third", "")]
+    reader = GpuReader(GpuDecoding("gate"), ways=ways, processor=by_processor(address))
+    reader.open()
+    assert pictures(reader, 3)
+    reader.close()
+    assert not unused
+    assert messages(caplog) == [
+        "camera gate is decoded by the GPU, by a second (the first is not installed)"
+    ]
+
+
+def test_where_no_way_can_the_log_has_every_reason_in_one_line(
+    start_rtsp: StartRtsp, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = read_address(start_rtsp(make_video("gop1.mp4")).url())
+    ways = [
+        Way("this", lambda: "this is not here", lambda: pytest.fail("it cannot")),
+        Way("that", lambda: "that is not here", lambda: pytest.fail("it cannot")),
+    ]
+    reader = GpuReader(GpuDecoding("gate"), ways=ways, processor=by_processor(address))
+    reader.open()
+    assert pictures(reader, 3)
+    reader.close()
+    assert messages(caplog) == [
+        "camera gate is decoded by the processor: this is not here; that is not here"
+    ]
+
+
+class FailsAfter(OpenCvReader):
+    """A GPU's reader whose decoder fails after some pictures."""
+
+    left = 3
+
+    def grab(self) -> bool:
+        self.left -= 1
+        if self.left < 0:
+            raise PartFailed("it ran out of surfaces")
+        return super().grab()
+
+
+def test_a_decoder_that_fails_in_mid_stream_ends_it_and_the_processor_goes_on(
+    start_rtsp: StartRtsp, make_video: MakeVideo, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = read_address(start_rtsp(make_video("gop1.mp4")).url())
+    decoding = GpuDecoding("gate")
+    url = address.url.reveal()
+    way = Way("a way", a_gpu, lambda: FailsAfter(url, network=True, open_timeout=5, read_timeout=6))
+    for count in (3, 10):
+        reader = GpuReader(decoding, ways=[way], processor=by_processor(address))
+        reader.open()
+        assert len(pictures(reader, 10)) == count
+        reader.close()
+    assert messages(caplog) == [
+        "camera gate is decoded by the processor: the GPU's decoder failed: it ran out of surfaces"
+    ]
