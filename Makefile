@@ -6,13 +6,13 @@ MODEL ?=
 CONFIG ?=
 ARGS ?=
 # Test files that run side by side; most of a run is waiting for servers.
-WORKERS ?= 2
+WORKERS ?= 3
 PYTHON = .venv/bin/python
 # Where the demonstration keeps its state and pictures; removed by "make clean".
 DEMO = .run
 
 .DEFAULT_GOAL = run
-.PHONY: run test check lint format types house bench package docs lock clean setup setup-dev
+.PHONY: run test test-pycuda test-run check lint format types house bench package docs lock clean setup setup-dev
 
 run: setup
 ifneq ($(CONFIG),)
@@ -23,7 +23,11 @@ endif
 
 test: setup-dev
 	@packaging/test-servers
+	@$(MAKE) --no-print-directory -j2 test-pycuda test-run
+# The tests that need it are among the last, and wait for it.
+test-pycuda:
 	@packaging/test-pycuda
+test-run:
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint format types house
