@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,30 +19,6 @@ from tests.catalog import tiny
 from tests.places import ROOT
 
 
-def test_a_bright_picture_shows_one_person_and_a_dark_one_nobody(tmp_path: Path) -> None:
-    engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
-    batch = np.concatenate([tiny.picture(255), tiny.picture(0), tiny.picture(255)])
-    bright, dark, again = engine.infer(batch, [None] * 3)
-    assert bright.boxes.tolist() == [list(tiny.MIDDLE)] == again.boxes.tolist()
-    assert bright.scores == pytest.approx(1.0)
-    assert len(dark) == 0
-
-
-def test_it_describes_itself_by_what_the_graph_says(tmp_path: Path) -> None:
-    path = tiny.write(tmp_path / "model.onnx", labels={"worker": 0}, threshold=0.4)
-    info = OnnxEngine.open(path).info
-    assert (info.name, info.model, info.labels) == ("onnx", "tiny", ("worker",))
-    assert (info.input_size, info.resize, info.threshold) == ((32, 32), "stretch", 0.4)
-    assert len(info.digest) == 64
-
-
-def test_the_operators_threshold_wins_over_the_models(tmp_path: Path) -> None:
-    path = tiny.write(tmp_path / "model.onnx", threshold=0.9)
-    grey = tiny.picture(128)
-    assert len(OnnxEngine.open(path).infer(grey, [None])[0]) == 0
-    assert len(OnnxEngine.open(path, threshold=0.3).infer(grey, [None])[0]) == 1
-
-
 def test_a_batch_goes_one_by_one_through_a_graph_that_takes_one(tmp_path: Path) -> None:
     model = canonical(tiny.network(), tiny.manifest())
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -51,26 +26,6 @@ def test_a_batch_goes_one_by_one_through_a_graph_that_takes_one(tmp_path: Path) 
     path.write_bytes(model.SerializeToString())
     batch = np.concatenate([tiny.picture(255), tiny.picture(0)])
     assert [len(seen) for seen in OnnxEngine.open(path).infer(batch, [None] * 2)] == [1, 0]
-
-
-def _poison(value: float, row: int) -> onnx.ModelProto:
-    """Return a tiny network one of whose weights is broken."""
-    model = tiny.network()
-    tensor = next(t for t in model.graph.initializer if t.name == "weights")
-    weights = numpy_helper.to_array(tensor).copy()
-    # the last cell: TopK must not be able to hide it
-    weights.reshape(5, tiny.CELLS, 3)[row, -1] = value
-    tensor.CopyFrom(numpy_helper.from_array(weights, "weights"))
-    return model
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_network_that_answers_nan_or_infinity_fails_and_never_sees_nobody(
-    tmp_path: Path, value: float
-) -> None:
-    path = tiny.write(tmp_path / "model.onnx", _poison(value, 4))
-    with pytest.raises(PartFailed, match="finite"):
-        OnnxEngine.open(path).infer(tiny.picture(200), [None])
 
 
 def test_a_person_whose_box_is_not_a_number_fails(tmp_path: Path) -> None:
@@ -103,47 +58,6 @@ def test_outputs_of_another_shape_fail(tmp_path: Path) -> None:
     path.write_bytes(graph.SerializeToString())
     with pytest.raises(PartFailed, match="expected boxes"):
         OnnxEngine.open(path)
-
-
-def _raw(path: Path) -> None:
-    onnx.save(tiny.network(), path)
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(tiny.write(path).read_bytes()[:-200])
-
-
-def _text(path: Path) -> None:
-    path.write_text("not a model")
-
-
-def _nothing(_: Path) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (_raw, "not imported by Edge"),
-        (_cut, "cannot be loaded"),
-        (_text, "cannot be loaded"),
-        (_nothing, "cannot be read"),
-    ],
-)
-def test_a_foreign_broken_or_missing_file_is_named_with_what_to_do(
-    tmp_path: Path, make: Callable[[Path], None], says: str
-) -> None:
-    path = tmp_path / "model.onnx"
-    make(path)
-    with pytest.raises(PartFailed, match=says) as caught:
-        OnnxEngine.open(path)
-    assert "edge model" in caught.value.hint
-
-
-def test_a_closed_engine_fails_and_does_not_answer(tmp_path: Path) -> None:
-    engine = OnnxEngine.open(tiny.write(tmp_path / "model.onnx"))
-    engine.close()
-    with pytest.raises(PartFailed, match="closed"):
-        engine.infer(tiny.picture(), [None])
 
 
 @pytest.mark.parametrize("larger_than", [0, 2**30])

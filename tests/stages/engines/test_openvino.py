@@ -3,14 +3,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 from edge.errors import PartFailed
 from edge.stages.engines.openvino import OpenVinoEngine, installed, precisions, said
@@ -18,94 +15,11 @@ from tests.catalog import tiny
 from tests.places import ROOT
 
 
-def test_a_bright_picture_shows_one_person_and_a_dark_one_nobody(tmp_path: Path) -> None:
-    engine = OpenVinoEngine.open(tiny.write(tmp_path / "model.onnx"))
-    batch = np.concatenate([tiny.picture(255), tiny.picture(0), tiny.picture(255)])
-    bright, dark, again = engine.infer(batch, [None] * 3)
-    assert bright.boxes.tolist() == [list(tiny.MIDDLE)] == again.boxes.tolist()
-    assert bright.scores == pytest.approx(1.0)
-    assert len(dark) == 0
-
-
 def test_answers_outlive_the_pictures_that_come_after(tmp_path: Path) -> None:
     engine = OpenVinoEngine.open(tiny.write(tmp_path / "model.onnx"))
     (before,) = engine.infer(tiny.picture(255), [None])
     engine.infer(tiny.picture(128), [None])
     assert before.scores == pytest.approx(1.0)
-
-
-def test_it_describes_itself_by_what_the_graph_says(tmp_path: Path) -> None:
-    path = tiny.write(tmp_path / "model.onnx", labels={"worker": 0}, threshold=0.4)
-    info = OpenVinoEngine.open(path).info
-    assert (info.name, info.model, info.labels) == ("openvino", "tiny", ("worker",))
-    assert (info.input_size, info.resize, info.threshold) == ((32, 32), "stretch", 0.4)
-    assert len(info.digest) == 64
-
-
-def test_the_operators_threshold_wins_over_the_models(tmp_path: Path) -> None:
-    path = tiny.write(tmp_path / "model.onnx", threshold=0.9)
-    grey = tiny.picture(128)
-    assert len(OpenVinoEngine.open(path).infer(grey, [None])[0]) == 0
-    assert len(OpenVinoEngine.open(path, threshold=0.3).infer(grey, [None])[0]) == 1
-
-
-def _poisoned(value: float) -> onnx.ModelProto:
-    model = tiny.network()
-    tensor = next(t for t in model.graph.initializer if t.name == "weights")
-    weights = numpy_helper.to_array(tensor).copy()
-    weights.reshape(5, tiny.CELLS, 3)[4, -1] = value
-    tensor.CopyFrom(numpy_helper.from_array(weights, "weights"))
-    return model
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_network_that_answers_nan_or_infinity_fails_and_never_sees_nobody(
-    tmp_path: Path, value: float
-) -> None:
-    path = tiny.write(tmp_path / "model.onnx", _poisoned(value))
-    with pytest.raises(PartFailed, match="finite"):
-        OpenVinoEngine.open(path).infer(tiny.picture(200), [None])
-
-
-def _raw(path: Path) -> None:
-    onnx.save(tiny.network(), path)
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(tiny.write(path).read_bytes()[:-200])
-
-
-def _text(path: Path) -> None:
-    path.write_text("not a model")
-
-
-def _nothing(_: Path) -> None: ...
-
-
-def _strange(path: Path) -> None:
-    model = onnx.load(tiny.write(path))
-    model.graph.node[3].op_type = "Unheard"
-    path.write_bytes(model.SerializeToString())
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (_raw, "not imported by Edge"),
-        (_cut, "cannot be loaded"),
-        (_text, "cannot be loaded"),
-        (_nothing, "cannot be read"),
-        (_strange, "Unheard"),
-    ],
-)
-def test_a_foreign_broken_or_missing_file_is_named_with_what_to_do(
-    tmp_path: Path, make: Callable[[Path], None], says: str
-) -> None:
-    path = tmp_path / "model.onnx"
-    make(path)
-    with pytest.raises(PartFailed, match=says) as caught:
-        OpenVinoEngine.open(path)
-    assert "edge model" in caught.value.hint
 
 
 def test_what_openvino_refuses_while_it_runs_is_a_failure_of_the_engine(tmp_path: Path) -> None:
@@ -117,13 +31,6 @@ def test_what_openvino_refuses_while_it_runs_is_a_failure_of_the_engine(tmp_path
     with pytest.raises(PartFailed, match="failed on OpenVINO") as caught:
         engine.infer(np.zeros((1, 64, 64, 3), np.uint8), [None])
     assert caught.value.reason == "engine_failed"
-
-
-def test_a_closed_engine_fails_and_does_not_answer(tmp_path: Path) -> None:
-    engine = OpenVinoEngine.open(tiny.write(tmp_path / "model.onnx"))
-    engine.close()
-    with pytest.raises(PartFailed, match="closed"):
-        engine.infer(tiny.picture(), [None])
 
 
 def test_workers_get_their_own_answers(tmp_path: Path) -> None:
