@@ -89,11 +89,15 @@ def look(path: Path, *, secrets: bool = True) -> tuple[Loaded, Standing]:
 
     """
     tables = tables_in(path)
-    state = _state(path, tables)
-    if path == SYSTEM_FILE and not _names_state(tables) and SERVICE_STATE.is_dir():
-        state = SERVICE_STATE  # systemd names it to the service alone
-    standing = StandingFile(state).read().for_file(digest_of(tables), time.time())
+    standing = StandingFile(state_of(path, tables)).read().for_file(digest_of(tables), time.time())
     return _loaded(path, standing, secrets=secrets), standing
+
+
+def state_of(path: Path, tables: Mapping[str, Any]) -> Path:
+    """Return where the box of this file keeps its state, also to those who are not its service."""
+    if path == SYSTEM_FILE and not _names_state(tables) and SERVICE_STATE.is_dir():
+        return SERVICE_STATE  # systemd names it to the service alone
+    return _state(path, tables)
 
 
 def give_up(path: Path, reason: str) -> bool:

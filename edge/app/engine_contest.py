@@ -81,6 +81,8 @@ class Contest:
         self._identities: list[tuple[EngineInfo, str]] = []
         #: milliseconds that ONNX Runtime takes, as measured beside another engine
         self.pace: float | None = None
+        #: another process builds an engine for this box, and nobody says when it is done
+        self._built_elsewhere = False
 
     def opened(self, way: Way) -> Callable[[Installed, float | None], Engine]:
         """Return how an engine is opened; that it was is on disk before anything native runs.
@@ -250,9 +252,11 @@ class Contest:
         return EngineOption(name=way.name, state="refused", why=str(error), hint=error.hint)
 
     async def _to_build(self, way: Way, installed: Installed) -> EngineOption:
+        self._built_elsewhere = False
         try:
             begun = await way.build(installed, force=False)
         except (Rejected, PartFailed) as error:
+            self._built_elsewhere = error.reason == "busy"
             state: Literal["refused", "to_build"] = "to_build"
             if error.reason == "refused":
                 state = "refused"
@@ -279,9 +283,9 @@ class Contest:
         self.refused[name] = _Refusal(why=str(error), hint=error.hint)
 
     def again(self) -> bool:
-        """Whether the GPU may be tried again after its faults."""
+        """Whether to look again: after faults of the GPU, or for what another process builds."""
         faulty = any(one.why.startswith(_FAULTY) for one in self.refused.values())
-        return faulty and not self._faults.too_many
+        return self._built_elsewhere or (faulty and not self._faults.too_many)
 
 
 def _mark(name: str) -> str:

@@ -304,7 +304,7 @@ class Plans:
             os.close(handle)
             raise Rejected(
                 "another process of this box builds an engine now",
-                hint="wait until it is done, or let the box that runs do it",
+                hint="wait until it is done; a box that runs tries it then",
                 reason="busy",
             ) from error
         try:

@@ -117,7 +117,7 @@ def asked(
     headers = {"Content-Type": "application/json", "Prefer": f"wait={wait}"}
     if command_id:
         headers["Idempotency-Key"] = command_id
-    connection = _Unix(path)
+    connection = SocketConnection(path)
     try:
         where = f"/v1/commands/{quote(verb, safe='')}"
         connection.request("POST", where, json.dumps(payload).encode(), headers)
@@ -141,7 +141,7 @@ def _refusal(told: Mapping[str, str]) -> EdgeError:
     return kind(told["message"], hint=told["hint"], reason=told["code"])
 
 
-class _Unix(http.client.HTTPConnection):
+class SocketConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path) -> None:

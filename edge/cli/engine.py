@@ -1,6 +1,7 @@
 """``edge engine``: build, list, check, choose and measure what looks at the pictures.
 
-``build``, ``ls`` and ``use`` ask the running box; ``check`` and ``bench`` look at this machine.
+``ls`` and ``use`` ask the running box; ``build`` does, too, where one runs; ``check`` and ``bench``
+look at this machine.
 """
 
 from __future__ import annotations

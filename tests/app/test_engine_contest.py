@@ -22,7 +22,7 @@ from edge.control.engine_memory import Memory
 from edge.control.engines import EngineChoice
 from edge.detections import Detections
 from edge.engine_status import Agreement, Build
-from edge.errors import PartFailed
+from edge.errors import PartFailed, Rejected
 from tests.stages.parts import FixedEngine
 
 
@@ -61,6 +61,7 @@ class FakeWay:
     before: str = ""
     blind: bool = False
     built: Build = field(default_factory=Build)
+    busy: bool = False
     #: told as soon as it was opened
     meanwhile: Callable[[FakeWay], None] | None = None
     refusals: list[str] = field(default_factory=list)
@@ -81,6 +82,8 @@ class FakeWay:
         return Paced(self.seconds, self.name)
 
     async def build(self, model: Any, *, force: bool, asked: bool = False) -> Build:  # noqa: ARG002
+        if self.busy:
+            raise Rejected("another process builds", reason="busy")
         return self.built
 
     def refuse(self, identity: str, why: str) -> bool:
@@ -244,6 +247,18 @@ async def test_a_gpu_that_failed_too_often_is_left_alone_for_an_hour(tmp_path: P
     now += WINDOW + 1
     assert bench.contest.again()
     assert (await bench.considered())[2] == "openvino"
+
+
+async def test_what_another_process_builds_is_looked_for_again(tmp_path: Path) -> None:
+    way = FakeWay(version="", busy=True)
+    bench = Bench(tmp_path, way)
+    assert (await bench.considered())[:2] == ("to_build", "another process builds")
+    assert bench.contest.again()
+    way.version = "built there"
+    assert (await bench.considered())[2] == "openvino"
+    way.version, way.busy = "", False
+    await bench.considered()
+    assert not bench.contest.again()
 
 
 async def test_an_engine_that_was_built_anew_takes_the_older_ones_place(tmp_path: Path) -> None:

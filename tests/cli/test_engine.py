@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from rich.console import Console
 from edge.cli import engine_build
 from edge.cli.main import main
 from edge.engine_status import Build, EngineOption, EngineStatus
+from edge.stages.engines.tensorrt_probe import probe
 from tests.cli.running_box import RunningBox
 from tests.web.engine_parts import KEY, OLD, MadeUpEngines, plan, status_of, with_gpu
 
@@ -59,7 +62,7 @@ def test_a_box_without_a_gpu_names_no_library_for_one(
 ) -> None:
     box.have(MadeUpEngines(status_of()))
     assert main(["engine", "ls"]) == 0
-    assert main(["engine", "build"]) == 1
+    assert main(["engine", "build"]) == 4
     told = capsys.readouterr()
     assert "there is no GPU here" in told.err
     assert "edge engine check" in told.err
@@ -194,6 +197,63 @@ def test_another_engine_is_chosen_by_name_or_by_the_beginning_of_its_key(
     assert main(["engine", "use", OLD[:3]]) == 1
     assert engines.asked == [("use", "onnx"), ("use", OLD), ("use", OLD[:3])]
     assert "hint: edge engine ls" in capsys.readouterr().err
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a box that does not run; nobody names another one."""
+    for name in ("EDGE_URL", "EDGE_CONFIG", "EDGE_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "edge.toml"
+    path.write_text(
+        f'[box]\nsite = "s"\nnode = "n"\nstate = "{tmp_path}/state"\n[web]\nport = 1\n'
+        f'[store]\nkind = "folder"\npath = "{tmp_path}/out"\n'
+    )
+    return path
+
+
+def test_where_no_box_runs_and_no_gpu_is_it_says_what_is_missing(
+    workshop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if probe().usable:
+        pytest.skip("this machine has a GPU")
+    for more in ([], ["--force"], ["nobody_has_it"]):
+        assert main(["engine", "build", "--config", str(workshop), *more]) == 4
+        told = capsys.readouterr().err
+        assert "no box answers at http://127.0.0.1:1" in told
+        assert "no engine can be built on this machine: no NVIDIA driver" in told
+        assert "hint: " in told
+        assert "tensorrt" not in told.lower()
+    assert not (workshop.parent / "state").exists()
+    assert main(["engine", "check"]) == 4
+
+
+def test_beside_a_box_that_runs_nothing_is_built(
+    workshop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = workshop.parent / "state"
+    state.mkdir()
+    with socket.socket(socket.AF_UNIX) as box:
+        box.bind(str(state / "control.sock"))
+        box.listen()
+        assert main(["engine", "build", "--config", str(workshop)]) == 4
+    told = capsys.readouterr().err
+    assert "no box answers at http://127.0.0.1:1" in told
+    assert "hint: edge ctl engine.build" in told
+    assert "no engine can be built" not in told
+    # it is gone, and left its socket
+    assert main(["engine", "build", "--config", str(workshop)]) == 4
+    assert "no engine can be built on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--stop", "--no-wait", "--url=http://127.0.0.1:1"])
+def test_what_needs_a_box_does_not_begin_to_build_without_one(
+    workshop: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert main(["engine", "build", "--config", str(workshop), option]) == 4
+    told = capsys.readouterr().err
+    assert "no box answers" in told
+    assert "on this machine" not in told
 
 
 def test_a_box_that_does_not_run_is_a_missing_dependency(
