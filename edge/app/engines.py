@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge.app.canary import Canary, Shown, memory_in
 from edge.app.engine_contest import AGAIN, Contest
+from edge.app.engine_told import Told
 from edge.app.engine_ways import TensorRT, Way, parity, ways_of
 from edge.app.gpu_faults import GpuFaults
 from edge.app.hands import hands_of
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 BREAKS = 3
 """An engine other than ONNX Runtime that broke as often serves no more in this run."""
 _LOOK_S = 60.0
-_TRIED_NOW = "it is built, and is tried beside ONNX Runtime now"
 _NAMES = ("auto", "tensorrt", "openvino", REFERENCE, "builtin")
 
 
@@ -73,6 +73,7 @@ class BoxEngines:
         self.choice.best = self.contest.best
         self.choice.admit = self.contest.admit
         self.choice.failed = self.contest.could_not
+        self._told = Told(self.choice, self.holder, self.contest, self._gpu)
         self._breaks: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._changing = asyncio.Lock()
@@ -247,10 +248,10 @@ class BoxEngines:
             wanted=self.choice.wanted,
             serving=serving,
             model=self.choice.model if info is None else info.model,
-            why=self._why(serving),
-            options=self._shown(serving),
+            why=self._told.why(serving),
+            options=self._told.options(serving),
             build=Build() if gpu is None else gpu.build_status(),
-            trying=self._trying(),
+            trying=self._told.trying(),
             plans=() if gpu is None else gpu.plans_shown(),
             gpu=None if gpu is None else gpu.facts,
             canary="" if info is None or info.safe_mode else self.canary.said,
@@ -260,69 +261,6 @@ class BoxEngines:
     def _gpu(self) -> TensorRT | None:
         way = self.ways.get("tensorrt")
         return way if isinstance(way, TensorRT) else None
-
-    def _shown(self, serving: str) -> list[EngineOption]:
-        options = [self._up_to_date(one, serving) for one in self.contest.options.values()]
-        info = self.holder.info
-        return [
-            *options,
-            EngineOption(
-                name=REFERENCE,
-                state="serving" if serving == REFERENCE else "ready",
-                why="every other engine is measured against it",
-                milliseconds=self.contest.pace,
-            ),
-            EngineOption(
-                name="builtin",
-                state="serving" if serving == "builtin" else "ready",
-                why="safe mode: it covers what moves and needs no model"
-                if info is None or not info.safe_mode
-                else self.choice.missing or "it is wanted",
-            ),
-        ]
-
-    def _up_to_date(self, option: EngineOption, serving: str) -> EngineOption:
-        """Return how an engine is, with what happened since it was considered."""
-        gpu, shown = self._gpu(), option
-        if gpu is None or option.name != gpu.name:
-            return replace(option, state="serving") if option.name == serving else option
-        build = gpu.build_status()
-        if build.state == "running":
-            shown = replace(option, state="building", why="it is being built", hint="")
-        elif self._trying():
-            shown = replace(option, state="building", why=_TRIED_NOW, hint="")
-        elif option.state == "building":
-            shown = replace(option, state="to_build", why=build.reason, hint=build.hint)
-        if option.name == serving:
-            news = f"; built anew: {shown.why}" if shown is not option else ""
-            return replace(option, state="serving", why=f"{option.why}{news}")
-        return shown
-
-    def _trying(self) -> bool:
-        """Tell whether what was built last is tried, or will be in a moment."""
-        gpu, info = self._gpu(), self.holder.info
-        if gpu is None or info is None or info.safe_mode or not self.holder.up:
-            return False  # nothing is tried there
-        build = gpu.build_status()
-        untried = gpu.built > gpu.tried and build.model == self.choice.model
-        return untried and build.state != "running"
-
-    def _why(self, serving: str) -> str:
-        """Say why this engine serves."""
-        if not serving:
-            return "no engine is up"
-        if serving == "builtin":
-            return self.choice.missing or "the configuration asks for safe mode"
-        if self.choice.wanted == serving:
-            return "it is asked for by its name"
-        said = [
-            f"{one.name}: {one.why}"
-            for one in self.contest.options.values()
-            if one.name != serving and one.state != "missing"
-        ]
-        if serving != REFERENCE:
-            said.insert(0, "the fastest here that agrees with ONNX Runtime")
-        return "; ".join(said) or "nothing else that could look is installed"
 
     async def build(self, model: str = "", *, force: bool = False) -> Build:
         """Begin to build; see ``engine_status.Engines``."""
