@@ -1,4 +1,4 @@
-"""``edge engine decode-child``: decodes a camera with the GPU. Started by Edge, not by people."""
+"""``edge decode-child``: decodes a camera with the GPU. Started by Edge, not by people."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from edge.cli.box_client import BoxClient, box_options, where_is_box
-from edge.cli.decode_child import decode_child
 from edge.cli.engine_bench import bench
 from edge.cli.engine_build import TRIED_WITHIN, build
 from edge.cli.engine_check import check
@@ -34,7 +33,6 @@ engine.add_command(bench)
 engine.add_command(build)
 engine.add_command(check)
 engine.add_command(build_child)
-engine.add_command(decode_child)
 
 
 @engine.command()

@@ -45,6 +45,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name: where it lives, and its line in ``edge --help``."""
 
+UNLISTED = {"decode-child": "edge.cli.decode_child:decode_child"}
+"""What Edge starts, not a person: name, and where it lives."""
+
 EXIT_CODES: tuple[tuple[type[EdgeError], int], ...] = (
     (ConfigError, 3),
     (Withheld, 5),
@@ -70,9 +73,10 @@ class Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import and return a command; None for an unknown name."""
-        if cmd_name not in COMMANDS:
+        where = COMMANDS[cmd_name][0] if cmd_name in COMMANDS else UNLISTED.get(cmd_name)
+        if where is None:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        module, _, name = where.partition(":")
         try:
             command = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:

@@ -236,7 +236,7 @@ def _child(
     keep: int | None = None,
 ) -> subprocess.Popen[bytes]:
     where = os.pathsep.join(places(library_path))
-    command, home = own_command("engine", "decode-child", "--talk", str(talk.fileno()))
+    command, home = own_command("decode-child", "--talk", str(talk.fileno()))
     try:
         return subprocess.Popen(  # noqa: S603 (this very program)
             [*command, *words, "--library-path", where],

@@ -1,4 +1,4 @@
-"""The process that decodes one camera with PyNvVideoCodec: ``edge engine decode-child``.
+"""The process that decodes one camera with PyNvVideoCodec: ``edge decode-child``.
 
 A process of its own, because a C++ library and NVIDIA's driver work here: a crash, a hang, or a
 CUDA error that no context survives costs this camera its GPU, and neither the other cameras nor
