@@ -186,6 +186,41 @@ class Engine(Protocol):
         ...
 
 
+class JpegEncoder(Protocol):
+    """Makes JPEGs of redacted pixels somewhere else than on the processor.
+
+    Nothing of what it answers is believed: the gate reads it and compares it with the picture, and
+    what it cannot vouch for does not leave. So an encoder may err, and need not check itself.
+    """
+
+    #: what it is, in words, for the log and the page
+    name: str
+
+    def encode(self, pixels: NDArray[np.uint8], quality: int) -> bytes:
+        """Return one baseline JPEG of three components, 4:2:0, with the standard Huffman tables.
+
+        Args:
+            pixels: ``(h, w, 3)`` uint8 BGR, dense. Both sides are multiples of 16, so that the
+                file has no block that reaches beyond the picture; nobody changes them meanwhile.
+            quality: 1 to 100, as the IJG's library understands it.
+
+        A restart marker ends each row of blocks, where the encoder can: then a part of the rows
+        can be checked. What it says besides the picture (comments, JFIF, EXIF) is cut out.
+
+        Raises:
+            PartFailed: it could not; ask it no more.
+            GpuLost: this process cannot use the GPU again.
+
+        Blocks, for some seconds at most; safe to call from several threads at once.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what it holds. No ``encode`` may follow. Never raises."""
+        ...
+
+
 class Gate(Protocol):
     """The only maker of parcels."""
 

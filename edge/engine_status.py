@@ -119,6 +119,8 @@ class EngineStatus:
     trying: bool = False
     plans: Sequence[Plan] = ()
     gpu: GpuFacts | None = None
+    #: who encodes JPEGs, and why if not the GPU that the file asks for; empty: nobody was asked for
+    encoder: str = ""
     #: how the serving engine did with the canary picture, in words
     canary: str = ""
     #: faults of the GPU within the last hour, over all starts

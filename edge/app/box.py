@@ -36,6 +36,7 @@ from edge.app.energy import BoxEnergy
 from edge.app.engines import BoxEngines
 from edge.app.hands import WAITING, fit, hands_of
 from edge.app.jobs import jobs_of
+from edge.app.jpeg import BoxJpeg
 from edge.app.parts import build_store, is_live
 from edge.app.sources import build_source
 from edge.app.spool import spool_in
@@ -100,7 +101,7 @@ class Box:
         self.outbox.room.yields = lambda name: is_live(self.sources.configs.get(name))
         self.store = build_store(config)
         self.forwarder = Forwarder(self.outbox, self.store, config.outbox, metrics)
-        self.engines = BoxEngines(self)
+        self.engines, self.jpeg = BoxEngines(self), BoxJpeg(self)
         self.engine_choice, self.holder = self.engines.choice, self.engines.holder
         self.pool = PicturePool(hands_of(config.detect), config.detect.timeout)
         self.kept = Kept(metrics, self.outbox)
@@ -150,6 +151,7 @@ class Box:
         finally:
             self.pool.close()
             await self.engines.close()
+            await self.jpeg.close()
             await self.commands.close()
             if self.local is not None:
                 await self.local.stop()
@@ -251,6 +253,7 @@ class Box:
 
     def _begin(self, start: Callable[[str, Coroutine[Any, Any, None]], None]) -> None:
         """Open the taps, and say that all is open."""
+        start("encoder", self.jpeg.open())
         for name, config in self.config.sources.items():
             self.sources.add(name, config)
         if self.upstream is not None:
@@ -265,6 +268,7 @@ class Box:
             self.policy_for,
             engine_ok=self.holder.qualifies,
             key_for=Naming(self._key_template, room=self.config.store.key_room),
+            jpeg=self.jpeg.encode,
         )
         self.redact = Redact(
             self.metrics,

@@ -24,7 +24,7 @@ from edge.config.root import state_directory
 from edge.contracts import Engine
 from edge.control.engines import REFERENCE
 from edge.detections import EngineInfo
-from edge.engine_status import Build, EngineOption, EngineStatus
+from edge.engine_status import Build, EngineOption, EngineStatus, Plan
 from edge.errors import Fatal, GpuLost, PartFailed, Rejected
 from edge.stages.engines.holder import EngineHolder
 
@@ -98,7 +98,7 @@ class BoxEngines:
         if lack is not None:
             raise Fatal(
                 f"engine {self.choice.wanted} cannot look on this box: {lack[0]}",
-                hint=lack[1] or 'engine = "auto" takes what there is',
+                hint="; ".join((*filter(None, lack[1:]), 'engine = "auto" takes what there is')),
                 reason="no_engine",
             )
 
@@ -117,7 +117,7 @@ class BoxEngines:
         try:
             await self.holder.run(served)
         except GpuLost as error:
-            await self._lose(error)
+            await self.lose(error)
             raise
         except PartFailed as error:
             self._count(error)
@@ -139,7 +139,7 @@ class BoxEngines:
                 async with self._changing:
                     await self._settle()
             except GpuLost as error:
-                await self._lose(error)
+                await self.lose(error)
             except PartFailed as error:
                 log.warning("the engines could not be compared: %s. %s", error, error.hint)
 
@@ -163,7 +163,7 @@ class BoxEngines:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    async def _lose(self, error: GpuLost) -> None:
+    async def lose(self, error: GpuLost) -> None:
         """Count a fault of the GPU and stop the box in order; the next start is a new process."""
         if self.lost is not None:
             return
@@ -171,7 +171,7 @@ class BoxEngines:
         self.contest.could_not("tensorrt", error)  # what is in hand is looked at by the processor
         await self.faults.note()
         log.error(
-            "the GPU is lost to this process (%d within an hour): %s. %s",
+            "fault %d of the GPU within an hour: %s. %s",
             self.faults.recent(),
             error,
             error.hint or "Edge stops and starts anew",
@@ -254,6 +254,7 @@ class BoxEngines:
             trying=self._told.trying(),
             plans=() if gpu is None else gpu.plans_shown(),
             gpu=None if gpu is None else gpu.facts,
+            encoder=self._box.jpeg.said(),
             canary="" if info is None or info.safe_mode else self.canary.said,
             faults=self.faults.recent(),
         )
@@ -288,18 +289,19 @@ class BoxEngines:
     async def use(self, what: str) -> EngineStatus:
         """Let another engine look; see ``engine_status.Engines``."""
         gpu = self._gpu()
-        key = gpu is not None and any(
-            (plan.key, plan.model) == (what, self.choice.model) for plan in gpu.plans_shown()
-        )
-        name = "tensorrt" if key else what
+        plans = () if gpu is None else gpu.plans_shown()
+        plan = next((plan for plan in plans if plan.key == what), None)
+        name = what if plan is None else "tensorrt"
         if name not in _NAMES:
             raise Rejected(
                 f"there is no engine {what!r}",
                 hint="edge engine ls lists them, and the keys of built ones; auto: the fastest",
                 reason="unknown",
             )
+        if plan is not None:
+            self._must_fit(plan)
         async with self._changing:
-            await self._use(name, what if key else "")
+            await self._use(name, "" if plan is None else what)
         self._wake.set()
         return self.status()
 
@@ -316,7 +318,7 @@ class BoxEngines:
             if name in {REFERENCE, "builtin"} or info is None or info.safe_mode:
                 await self.holder.swap()
             await self._settle()
-            self._must_not_be_refused(name)
+            self._must_look_or_be_built(name)
         except asyncio.CancelledError:  # it took longer than a command may
             self._ask(before, pinned)
             raise
@@ -326,10 +328,26 @@ class BoxEngines:
                 self.holder.reopen()
             raise Rejected(str(error), hint=error.hint, reason=error.reason) from error
 
-    def _must_not_be_refused(self, name: str) -> None:
+    def _must_fit(self, plan: Plan) -> None:
+        """See that a plan may be named. Raises Rejected."""
+        if plan.model != self.choice.model:
+            raise Rejected(
+                f"the engine {plan.key} was built for {plan.model}, and {self.choice.model} looks",
+                hint=f"edge ctl model.use model={plan.model}",
+                reason="other_model",
+            )
+        if plan.state == "refused":
+            raise Rejected(
+                f"the engine {plan.key} is not used: {plan.why}",
+                hint="edge engine build --force builds it again",
+                reason="refused",
+            )
+
+    def _must_look_or_be_built(self, name: str) -> None:
+        """See that what was asked for looks, or will once it is built. Raises Rejected."""
         option = self.contest.options.get(name)
-        if option is not None and option.state == "refused":
-            raise Rejected(option.why, hint=option.hint, reason="refused")
+        if option is not None and option.state in {"refused", "to_build"}:
+            raise Rejected(option.why, hint=option.hint, reason=option.state)
 
     def _ask(self, name: str, key: str) -> None:
         self.choice.ask(name)

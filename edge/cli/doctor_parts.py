@@ -25,7 +25,7 @@ _LOOK_EVERY = 0.1
 
 
 def part_checks(config: Config) -> list[Check]:
-    """Return a check for the model, the store, ffmpeg where it is needed, and each source."""
+    """Return a check for the model, the store, each source, and what these need."""
     checks: list[Check] = [("model", in_thread(lambda: model(config)))]
     store = config.store
     if isinstance(store, FolderStoreConfig):
@@ -41,6 +41,8 @@ def part_checks(config: Config) -> list[Check]:
     ]
     if encrypted:
         checks.append(("ffmpeg", in_thread(lambda: ffmpeg(encrypted))))
+    if config.privacy.encoder == "gpu":
+        checks.append(("encoder", in_thread(lambda: encoder(config))))
     return checks + [
         (f"source {name}", _source_look(name, source)) for name, source in config.sources.items()
     ]
@@ -77,6 +79,22 @@ def model(config: Config) -> Finding:
     return Finding(
         name="model", state="ok", text=f"{wanted}, {report.milliseconds:.0f} ms a picture here"
     )
+
+
+def encoder(config: Config) -> Finding:
+    """Let the GPU encode what the gate shows it, and compare."""
+    from edge.privacy.jpeg import CheckedJpeg
+    from edge.stages.kernels.jpeg import GpuJpeg
+
+    gpu = config.tensorrt
+    try:
+        with contextlib.closing(GpuJpeg(gpu.library_path, gpu.device)) as opened:
+            CheckedJpeg(opened).show_itself()
+            text = f"{opened.name} encodes as OpenCV does"
+    except PartFailed as error:
+        text = f"pictures are encoded by the processor: {error}"
+        return Finding(name="encoder", state="warn", text=text, hint=error.hint)
+    return Finding(name="encoder", state="ok", text=text)
 
 
 def folder_store(path: Path) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edge.web.present_engines import milliseconds, shown_options
+from edge.web.present_engines import FAULTS_HINT, milliseconds, shown_options
 from edge.web.words import age, size
 
 
@@ -24,6 +24,9 @@ def listing(told: Mapping[str, Any]) -> str:
         lines.append(f"  known picture: {told['canary']}")
     if told["faults"]:
         lines.append(f"  faults of the GPU within the last hour: {told['faults']}")
+        lines.append(f"  hint: {FAULTS_HINT}")
+    if told.get("encoder"):
+        lines.append(f"  JPEGs are encoded by {told['encoder']}")
     lines += ["", *_options(told)]
     if told["build"]["state"] != "idle":
         lines += ["", *_build(told["build"])]

@@ -13,6 +13,7 @@ from edge.config.section import Section, key
 
 Method = Literal["cells", "fill", "blur"]
 Format = Literal["jpeg", "webp", "png"]
+Encoder = Literal["cpu", "gpu"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Point = tuple[Fraction, Fraction]
 
@@ -41,6 +42,11 @@ class PrivacyConfig(Section):
     )
     format: Format = key("jpeg", "Format of the redacted picture.", live=True)
     quality: int = key(85, "JPEG and WebP quality.", live=True, ge=1, le=100)
+    encoder: Encoder = key(
+        "cpu",
+        "Who encodes JPEGs. gpu: NVIDIA's nvJPEG, each file compared with the redacted picture; "
+        "where it is missing, errs or differs, the processor. Never seen on a GPU yet.",
+    )
 
     def for_source(self, own: SourcePrivacy) -> Policy:
         """Return what holds for a source whose own section is ``own``."""

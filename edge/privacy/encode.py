@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import cv2
@@ -10,20 +11,32 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from edge import __version__
-from edge.config.privacy import Policy
+from edge.config.privacy import Format, Policy
 from edge.errors import Withheld
 from edge.frame import Pixels
+
+Jpegs = Callable[[Pixels, int], bytes | None]
+"""Makes a JPEG of pixels with a quality, and vouches for it; None: the processor has to."""
 
 _WHEN = b"0000:00:00 00:00:00"
 _MILLISECONDS = b"~~~"
 _EXTENSIONS = {"jpeg": "jpg", "webp": "webp", "png": "png"}
 
 
-def encode(pixels: Pixels, policy: Policy, taken_at: datetime, source: str) -> tuple[bytes, str]:
+def encode(
+    pixels: Pixels, policy: Policy, taken_at: datetime, source: str, *, jpeg: Jpegs | None = None
+) -> tuple[bytes, str]:
     """Encode ``pixels``, ``(h, w, 3)`` uint8 BGR, in the policy's format.
 
     EXIF says when it was taken (DateTimeOriginal, SubSecTimeOriginal, OffsetTimeOriginal; in UTC),
     where (ImageDescription: the source's name) and by what (Software). There is nothing else.
+
+    Args:
+        pixels: the redacted picture.
+        policy: format and quality.
+        taken_at: when.
+        source: the source's name.
+        jpeg: asked first for a JPEG; what it returns is as good as OpenCV's, or None.
 
     Returns:
         The encoded picture and its content type.
@@ -33,20 +46,38 @@ def encode(pixels: Pixels, policy: Policy, taken_at: datetime, source: str) -> t
 
     """
     exif = _exif(taken_at, source)
-    ending, parameters = f".{extension(policy)}", _parameters(policy)
-    try:
-        if policy.format == "jpeg":
-            done, body = cv2.imencode(ending, pixels, parameters)
-        else:
-            metadata = [np.frombuffer(exif, np.uint8)]
-            kinds = [cv2.IMAGE_METADATA_EXIF]
-            done, body = cv2.imencodeWithMetadata(ending, pixels, kinds, metadata, parameters)
-    except cv2.error as error:
-        raise _failed(pixels, policy) from error
-    if not done:
-        raise _failed(pixels, policy)
-    written = _with_exif(body.tobytes(), exif) if policy.format == "jpeg" else body.tobytes()
+    if policy.format == "jpeg":
+        body = jpeg(pixels, policy.quality) if jpeg is not None else None
+        written = _with_exif(body or opencv_jpeg(pixels, policy.quality), exif)
+    else:
+        metadata = [np.frombuffer(exif, np.uint8)]
+        kinds = [cv2.IMAGE_METADATA_EXIF]
+        try:
+            done, buffer = cv2.imencodeWithMetadata(
+                f".{extension(policy)}", pixels, kinds, metadata, _parameters(policy)
+            )
+        except cv2.error as error:
+            raise _failed(pixels, policy.format) from error
+        if not done:
+            raise _failed(pixels, policy.format)
+        written = buffer.tobytes()
     return written, f"image/{policy.format}"
+
+
+def opencv_jpeg(pixels: Pixels, quality: int) -> bytes:
+    """Encode ``pixels``, ``(h, w, 3)`` uint8 BGR, as a JPEG by the processor. No EXIF.
+
+    Raises:
+        Withheld: it cannot be encoded, because it is too large.
+
+    """
+    try:
+        done, body = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as error:
+        raise _failed(pixels, "jpeg") from error
+    if not done:
+        raise _failed(pixels, "jpeg")
+    return body.tobytes()
 
 
 def extension(policy: Policy) -> str:
@@ -54,18 +85,16 @@ def extension(policy: Policy) -> str:
     return _EXTENSIONS[policy.format]
 
 
-def _failed(pixels: Pixels, policy: Policy) -> Withheld:
+def _failed(pixels: Pixels, kind: Format) -> Withheld:
     height, width = pixels.shape[:2]
     return Withheld(
-        f"{width} x {height} pixels could not be encoded as {policy.format}",
+        f"{width} x {height} pixels could not be encoded as {kind}",
         hint="WebP takes 16383 pixels a side and JPEG 65500; choose another [privacy] format",
         reason="not_encodable",
     )
 
 
 def _parameters(policy: Policy) -> list[int]:
-    if policy.format == "jpeg":
-        return [cv2.IMWRITE_JPEG_QUALITY, policy.quality]
     if policy.format == "webp":
         return [cv2.IMWRITE_WEBP_QUALITY, policy.quality]
     return [cv2.IMWRITE_PNG_COMPRESSION, 3]

@@ -19,7 +19,7 @@ from edge.frame import Encoded
 from edge.messages.redacted import Picture as Stored
 from edge.parcel import Parcel, Redaction
 from edge.privacy.demands import as_policy_says, everyone_covered, pixels_changed, same_frame
-from edge.privacy.encode import encode, extension
+from edge.privacy.encode import Jpegs, encode, extension
 from edge.privacy.message import data_of, message_of
 from edge.privacy.naming import KeyFor, Named, Naming, safe
 
@@ -31,6 +31,7 @@ class PrivacyGate:
         policy_for: what holds now for a source, by its name.
         engine_ok: whether an engine is the one that is qualified now.
         key_for: makes the keys of parcels.
+        jpeg: makes JPEGs, and vouches for what it returns (``jpeg.py``); else OpenCV does.
 
     """
 
@@ -40,10 +41,12 @@ class PrivacyGate:
         *,
         engine_ok: Callable[[EngineInfo], bool],
         key_for: KeyFor | None = None,
+        jpeg: Jpegs | None = None,
     ) -> None:
         self._policy_for = policy_for
         self._engine_ok = engine_ok
         self._key_for = key_for or Naming()
+        self._jpeg = jpeg
 
     def release(self, event: Event[Picture], sighting: Sighting, redaction: Redaction) -> Parcel:
         """Weigh, encode, and let through.
@@ -70,7 +73,9 @@ class PrivacyGate:
         self, event: Event[Picture], sighting: Sighting, redaction: Redaction, policy: Policy
     ) -> Parcel:
         frame = sighting.frame
-        body, content_type = encode(redaction.pixels, policy, frame.taken_at, frame.source)
+        body, content_type = encode(
+            redaction.pixels, policy, frame.taken_at, frame.source, jpeg=self._jpeg
+        )
         parcel_id = f"{safe(event.id)}.{policy.version}"
         named = Named(
             source=frame.source,

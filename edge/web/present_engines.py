@@ -21,6 +21,8 @@ _OPTIONS = {
     "missing": ("idle", "Not here"),
     "refused": ("failed", "Refused"),
 }
+FAULTS_HINT = "look for Xid in the kernel's log: dmesg"
+"""What to do about a GPU that fails."""
 _PLANS = {
     "serving": ("ok", "Looks now"),
     "last_good": ("idle", "Last good"),
@@ -47,8 +49,8 @@ def engines_model(status: Mapping[str, Any]) -> dict[str, Any]:
         "build": None if build["state"] == "idle" else _build(build, tried=being_tried(status)),
         "may_build": not running and may_build(status),
         "built": build["state"] == "done" or bool(status["plans"]),
-        "plans": [_plan(one) for one in status["plans"]],
-        "gpu": None if gpu is None else _gpu(gpu, told=_spoken_of(status)),
+        "plans": [_plan(one, status["model"]) for one in status["plans"]],
+        "gpu": None if gpu is None else _gpu(status, gpu),
     }
 
 
@@ -153,7 +155,7 @@ def _build(build: Mapping[str, Any], *, tried: bool) -> dict[str, Any]:
     }
 
 
-def _plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+def _plan(plan: Mapping[str, Any], model: str) -> dict[str, Any]:
     state, word = _PLANS.get(plan["state"], ("idle", plan["state"]))
     took = f", built in {age(plan['seconds'])}" if plan["seconds"] else ""
     return {
@@ -166,14 +168,16 @@ def _plan(plan: Mapping[str, Any]) -> dict[str, Any]:
         "at": plan["built_at"],
         "clock": moment(plan["built_at"]),
         "why": sentence(plan["why"]),
-        "may_use": plan["state"] in ("last_good", "kept"),
+        "may_use": plan["state"] in ("last_good", "kept") and plan["model"] == model,
     }
 
 
-def _gpu(gpu: Mapping[str, Any], *, told: bool) -> dict[str, Any]:
+def _gpu(status: Mapping[str, Any], gpu: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of the GPU; a box that has and wants none is told to do nothing."""
-    hint = gpu["hint"] if told else ""
-    return {"facts": gpu_facts(gpu), "lacks": sentence(gpu["lacks"]), "hint": hint}
+    hint = gpu["hint"] if _spoken_of(status) else ""
+    encoder = status.get("encoder")
+    facts = [*gpu_facts(gpu), *([("JPEGs", encoder)] if encoder else [])]
+    return {"facts": facts, "lacks": sentence(gpu["lacks"]), "hint": hint}
 
 
 def gpu_facts(gpu: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -197,4 +201,4 @@ def _faults(number: int) -> str:
     if not number:
         return ""
     times = "once" if number == 1 else f"{number} times"
-    return f"The GPU failed {times} within the last hour."
+    return f"The GPU failed {times} within the last hour: {FAULTS_HINT}."

@@ -21,6 +21,7 @@ HERE = ROOT / "build" / "gpu"
 LIBRARY_PATH = HERE / "site"
 ON = "EDGE_FAKE_GPU"
 _LIBRARY = HERE / "lib" / "libcuda.so.1"
+_NVJPEG = HERE / "lib" / "libnvjpeg.so.13"
 _SHIM = """import sys
 from tests.gpu import fake_building, fake_tensorrt
 vars(fake_tensorrt).update(fake_building.NAMES)
@@ -94,6 +95,42 @@ def _write(path: Path, text: str) -> None:
     new.replace(path)
 
 
+class FakeNvJpeg:
+    """The nvJPEG of this process, as a test steers it; skips where it was not built."""
+
+    def __init__(self) -> None:
+        if not _NVJPEG.exists():
+            text = "needs a fake nvJPEG: libjpeg62-turbo-dev, then packaging/test-pycuda"
+            if os.environ.get("CI"):
+                pytest.fail(text)
+            pytest.skip(text)
+        self._library = ctypes.CDLL(str(_NVJPEG))
+        for name in ("live", "pictures", "dirty"):
+            getattr(self._library, f"fake_nvjpeg_{name}").restype = ctypes.c_long
+        #: what a lost GPU has for ever
+        self._before = int(self._library.fake_nvjpeg_live())
+
+    def reset(self) -> None:
+        """Make everything well, and count from 0."""
+        self._library.fake_nvjpeg_reset()
+
+    def fault(self, name: str, after: int = 0) -> None:
+        """Err from now on as ``nvjpeg.c`` says, after so many pictures."""
+        self._library.fake_nvjpeg_fault(name.encode(), after)
+
+    def left(self) -> int:
+        """Count the handles, states and parameters that were made since and not destroyed."""
+        return int(self._library.fake_nvjpeg_live()) - self._before
+
+    def pictures(self) -> int:
+        """Count the pictures that were encoded."""
+        return int(self._library.fake_nvjpeg_pictures())
+
+    def dirty(self) -> int:
+        """Count the pieces of GPU memory that it got and that were not zeros."""
+        return int(self._library.fake_nvjpeg_dirty())
+
+
 class FakeGpu:
     """The driver of this process, as a test steers it. Only where ``environment`` was given."""
 
@@ -124,6 +161,10 @@ class FakeGpu:
     def deaf(self, yes: bool) -> None:
         """Forget every copy to the host."""
         self._library.fake_deaf(int(yes))
+
+    def lazy(self, yes: bool) -> None:
+        """Forget every copy to the GPU."""
+        self._library.fake_lazy(int(yes))
 
     def memory(self, size: int) -> None:
         """Have so many bytes, besides what was in use when the test began."""

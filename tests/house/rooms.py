@@ -58,7 +58,7 @@ HOMES = {
     "onnx": ("edge/catalog/",),
     "onnxruntime": ("edge/stages/engines/onnx.py", "edge/catalog/quantize.py"),
     "openvino": ("edge/stages/engines/openvino.py",),
-    "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py"),
+    "PIL": ("edge/stages/decode.py", "edge/privacy/encode.py", "edge/privacy/jpeg_check.py"),
     "re2": ("edge/bus/route.py",),
     "prometheus_client": ("edge/ops/", "edge/app/", "edge/web/"),
     "paho": ("edge/ops/mqtt",),

@@ -40,6 +40,7 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "cuMemFree_v2": (_POINTER,),
     "cuMemcpyHtoDAsync_v2": (_POINTER, _HANDLE, _SIZE_T, _HANDLE),
     "cuMemcpyDtoHAsync_v2": (_HANDLE, _POINTER, _SIZE_T, _HANDLE),
+    "cuMemsetD8Async": (_POINTER, ctypes.c_ubyte, _SIZE_T, _HANDLE),
     "cuModuleLoadData": (_TO_HANDLE, ctypes.c_char_p),
     "cuModuleUnload": (_HANDLE,),
     "cuModuleGetFunction": (_TO_HANDLE, _HANDLE, ctypes.c_char_p),
@@ -88,6 +89,16 @@ class Driver:
         with self:
             self._call("cuStreamCreate", ctypes.byref(stream), _NON_BLOCKING)
 
+    @property
+    def stream(self) -> ctypes.c_void_p:
+        """The stream, for a library that puts its own work on it."""
+        return self._stream
+
+    @property
+    def lost(self) -> bool:
+        """Whether the GPU is lost to this process: nothing on it may be touched again."""
+        return self._lost
+
     def __enter__(self) -> Self:
         self._lock.acquire()
         try:
@@ -130,6 +141,11 @@ class Driver:
         with self:
             self._memory.discard(address)
             self._call("cuMemFree_v2", address)
+
+    def clear(self, address: int, size: int) -> None:
+        """Make it zeros, before whatever is started next."""
+        with self:
+            self._call("cuMemsetD8Async", address, 0, size, self._stream)
 
     def upload(self, address: int, pixels: Pixels) -> None:
         """Copy ``pixels``, dense, to the GPU; done when it returns."""

@@ -18,6 +18,7 @@ static int dead;                // code of a sticky error: every later call retu
 static double latency;          // milliseconds until an event is reached
 static int hung;                // events are never reached
 static int deaf;                // copies to the host are forgotten
+static int lazy;                // copies to the GPU are forgotten
 static size_t limit = (size_t)8 << 30, in_use;
 
 enum { DEVICE, PINNED, STREAMS, EVENTS, GRAPHS, RETAINED, KINDS };
@@ -32,12 +33,13 @@ void fake_fail(const char *call, int after, int code, int times) {
     pthread_mutex_unlock(&lock);
 }
 void fake_reset(void) {
-    failing_after = -1, dead = 0, latency = 0, hung = 0, deaf = 0, limit = (size_t)8 << 30;
+    failing_after = -1, dead = 0, latency = 0, hung = 0, deaf = 0, lazy = 0, limit = (size_t)8 << 30;
     launches = captures = copies = 0;
 }
 void fake_latency(double milliseconds) { latency = milliseconds; }
 void fake_hang(int on) { hung = on; }
 void fake_deaf(int on) { deaf = on; }
+void fake_lazy(int on) { lazy = on; }
 void fake_memory(size_t bytes) { limit = bytes; }
 size_t fake_in_use(void) { return in_use; }
 long fake_live(int kind) { return live[kind]; }
@@ -154,6 +156,7 @@ static CUresult perform(op *o) {
         return 0;
     }
     if (deaf && inside(o->to, o->size, PINNED)) return 0;
+    if (lazy && inside(o->to, o->size, DEVICE)) return 0;
     copies++;
     memmove(o->to, o->from, o->size);
     return 0;

@@ -65,6 +65,12 @@ int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void*)
     memcpy((void*)to, (void*)from, size);
     return now();
 }
+int cuMemsetD8Async(uint64_t to, unsigned char value, size_t size, void*)
+{
+    NEEDS_CONTEXT;
+    memset((void*)to, value, size);
+    return now();
+}
 int cuModuleLoadData(void** module, const void* image)
 {
     NEEDS_CONTEXT;
