@@ -2,7 +2,7 @@
 
 Its names, arguments and answers are those of 2.2.4, as ``test_pynvvideocodec.py`` saw them. What
 goes wrong is said by the environment: ``FAKE_NVDEC`` is ``raise:7`` (at the seventh packet),
-``crash:7``, ``hang:7``, ``other:7`` (shows something else), or ``absent`` (no such GPU).
+``crash:7``, ``hang:7``, ``other`` (shows something else); ``full``: of the full range of values.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class _Decoder:
     def Decode(self, packet: PacketData) -> list[DecodedFrame]:  # noqa: N802 (the library's name)
         self._packets += 1
         fault, _, at = os.environ.get("FAKE_NVDEC", "").partition(":")
-        due = bool(fault) and self._packets == int(at or 0)
-        if due:
+        if self._packets == int(at or 0):
             _err(fault)
         self._file.write(ctypes.string_at(packet.bsl_data, packet.bsl))
         self._file.flush()
         planes = self._newest()
-        if fault == "other" and planes is not None:
-            planes = planes[::-1].copy()
+        if planes is not None:
+            planes = _of_full_range(planes) if fault == "full" else planes
+            planes = planes[::-1].copy() if fault == "other" else planes
         self._lent.fill(0)  # nobody may hold it any longer
         ready, self._next = self._next, planes
         self._lent = _EMPTY if ready is None else ready
@@ -119,6 +119,14 @@ def as_nv12(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     planar = cv2.cvtColor(pixels, cv2.COLOR_BGR2YUV_I420)
     colours = planar[height:].reshape(2, -1).T.reshape(height // 2, width)
     return np.vstack([planar[:height], colours]).astype(np.uint8)
+
+
+def _of_full_range(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    levels = planes.astype(np.float64)
+    rows = len(levels) * 2 // 3
+    levels[:rows] = (levels[:rows] - 16) * 255 / 219
+    levels[rows:] = (levels[rows:] - 128) * 255 / 224 + 128
+    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
 
 
 def _err(fault: str) -> None:
@@ -142,7 +150,7 @@ def CreateDecoder(  # noqa: N802 (the library's name)
     assert not usedevicememory
     assert outputColorType is OutputColorType.NATIVE
     assert latency is DisplayDecodeLatencyType.NATIVE
-    if gpuid or os.environ.get("FAKE_NVDEC") == "absent":
+    if gpuid:
         raise PyNvVCException("Error Type : GPU ordinal out of range.")
     return _Decoder(codec)
 
