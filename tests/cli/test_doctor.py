@@ -73,6 +73,14 @@ def test_a_box_that_has_everything_is_well(state: Path, capsys: Printed) -> None
     assert not (state.parent / "pictures").exists()
 
 
+def test_a_gpu_that_shall_encode_and_is_missing_is_told_of(state: Path, capsys: Printed) -> None:
+    path = configure(state, '[sources.site]\nkind = "scene"\n[privacy]\nencoder = "gpu"\n')
+    code, found = examined(path, capsys)
+    assert code == 0
+    assert found["encoder"].state == "warn"
+    assert "encoded by the processor: no NVIDIA driver" in found["encoder"].text
+
+
 def test_each_failure_has_a_hint_and_shows_no_credentials(state: Path, capsys: Printed) -> None:
     nobody = free_port()
     path = configure(

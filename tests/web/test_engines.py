@@ -129,6 +129,15 @@ async def test_without_a_gpu_the_page_says_so_in_a_line_and_names_no_library(sit
     assert "All is well" in text
 
 
+async def test_the_page_says_who_encodes_where_the_file_asks_for_a_gpu(site: Site) -> None:
+    given(site, with_gpu(encoder="nvJPEG 13.3.2"))
+    assert "<dt>JPEGs</dt><dd>nvJPEG 13.3.2</dd>" in await page(site)
+    given(site, status_of(encoder="the processor: no NVIDIA driver"))
+    assert "<dd>the processor: no NVIDIA driver</dd>" in await page(site)
+    given(site)
+    assert "JPEGs" not in await page(site)
+
+
 async def test_whoever_wants_the_gpu_and_has_none_reads_what_to_do(site: Site) -> None:
     given(site, status_of(wanted="tensorrt"))
     text = await page(site)
@@ -171,7 +180,8 @@ async def test_a_build_that_failed_says_why_and_what_to_do(site: Site) -> None:
     assert "The engine for m could not be built" in text
     assert "it needed &lt;8 GiB&gt;." in text
     assert "build_memory" in text
-    assert "The GPU failed once within the last hour." in text
+    assert "The GPU failed once within the last hour: look for Xid" in text
+    assert "All is well" not in text
 
 
 async def test_a_refused_engine_is_shown_with_its_reason_and_cannot_be_used(site: Site) -> None:
@@ -185,6 +195,15 @@ async def test_a_refused_engine_is_shown_with_its_reason_and_cannot_be_used(site
     assert "it found 3 of 212 people." in text
     assert "broken FP16." in text
     assert ">Use<" not in text
+
+
+async def test_an_engine_of_another_model_has_no_button(site: Site) -> None:
+    plans = (plan(KEY, "kept", model="another"), plan(OLD, "last_good"))
+    given(site, with_gpu(serving="onnx", plans=plans))
+    text = await page(site)
+    assert "Built for another" in text
+    assert f'value="{OLD}"' in text
+    assert f'value="{KEY}"' not in text
 
 
 async def test_buttons_do_what_they_say_and_lead_back_to_the_page(site: Site) -> None:

@@ -23,8 +23,8 @@ from edge.stages.engines.tensorrt_probe import places
 from edge.stages.kernels.driver import Driver
 
 NAMES = ("libnvjpeg.so.13", "libnvjpeg.so.12", "libnvjpeg.so")
-_FOLDERS = ("", "lib", "nvidia/cu13/lib", "nvidia/nvjpeg/lib")
-"""Where below a place the library may be; the last two are those of NVIDIA's wheels."""
+_WHEELS = ("nvidia/cu13/lib", "nvidia/nvjpeg/lib")
+"""Where NVIDIA's wheels have it, below a directory of Python packages."""
 
 _DEFAULT_BACKEND, _NO_FLAGS = 0, 0
 _BASELINE, _CSS_420, _INPUT_BGRI = 0xC0, 2, 6
@@ -92,12 +92,12 @@ def candidates(library_path: str = "") -> Iterator[str]:
         library_path: a directory named by the operator (``[tensorrt] library_path``).
 
     """
-    for place in (*places(library_path), *filter(None, sys.path)):
-        for folder in _FOLDERS:
-            for name in NAMES:
-                path = Path(place, folder, name)
-                if path.is_file():
-                    yield str(path)
+    folders = [Path(library_path), Path(library_path, "lib")] if library_path else []
+    packages = (*places(library_path), *filter(None, sys.path))
+    folders += [Path(place, wheel) for place in packages for wheel in _WHEELS]
+    for path in (folder / name for folder in folders for name in NAMES):
+        if path.is_file():
+            yield str(path)
     yield from NAMES
 
 

@@ -5,13 +5,11 @@ What this shows is Edge's own part. NVIDIA's nvJPEG encoded nothing here.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -28,7 +26,6 @@ from edge.privacy.jpeg_check import must_show
 from edge.privacy.jpeg_form import read
 from edge.stages.engines import tensorrt_cuda
 from edge.stages.kernels.jpeg import GpuJpeg
-from edge.stages.kernels.nvjpeg import candidates
 from edge.stages.redact import redact
 from tests.gpu.fakes import FakeGpu, FakeNvJpeg
 from tests.privacy.parts import OTHER, PERSON, people, seen, shown
@@ -330,29 +327,3 @@ def test_a_gpu_that_encodes_wrongly_is_not_begun_with(
         with pytest.raises(PartFailed) as caught:
             encoding.checked.show_itself()
         assert caught.value.reason == "jpeg"
-
-
-def test_without_a_driver_nothing_is_said_of_nvjpeg() -> None:
-    with pytest.raises(PartFailed, match="no NVIDIA driver") as caught:
-        GpuJpeg(driver="libnowhere.so.1")
-    assert caught.value.reason == "no_gpu"
-    assert "nvjpeg" not in f"{caught.value}{caught.value.hint}".lower()
-
-
-def test_a_library_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.stages.kernels.nvjpeg.NAMES", ("libnowhere.so",))
-    with pytest.raises(PartFailed, match="nvJPEG cannot be loaded: libnowhere") as caught:
-        GpuJpeg()
-    assert caught.value.reason == "no_library"
-    assert "[tensorrt] library_path" in caught.value.hint
-    (tmp_path / "libnowhere.so").write_bytes(b"no library")
-    with pytest.raises(PartFailed, match=r"nvJPEG cannot be loaded: .*file too short"):
-        GpuJpeg(str(tmp_path))
-
-
-def test_the_library_loads_from_a_wheel(tmp_path: Path, nvjpeg: FakeNvJpeg) -> None:
-    folder = tmp_path / "nvidia" / "cu13" / "lib"
-    folder.mkdir(parents=True)
-    (folder / "libnvjpeg.so.13").symlink_to(nvjpeg._library._name)
-    assert next(candidates(str(tmp_path))) == str(folder / "libnvjpeg.so.13")
-    assert hasattr(ctypes.CDLL(next(candidates(str(tmp_path)))), "nvjpegCreateEx")
