@@ -1,16 +1,19 @@
 """Measure, print a table, write ``build/bench.json``.
 
-python -m tests.bench [abcdefghijklmstuvwx] [--rounds N]
+python -m tests.bench [LETTERS] [--rounds N]
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
+import string
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -24,48 +27,13 @@ JSON = ROOT / "build" / "bench.json"
 
 
 def parts(rounds: int) -> dict[str, Callable[[Inputs], list[Row]]]:
-    """Return what is measured, by letter. (b) comes out of the runs of (a)."""
-    from tests.bench import (
-        a_throughput,
-        c_memory,
-        d_cold_start,
-        e_deface,
-        f_camera,
-        g_journal,
-        h_dispatch,
-        i_burst,
-        j_buckets,
-        k_latency,
-        l_waiting,
-        m_upstream,
-        s_fleet,
-        t_engine,
-        u_batching,
-        v_swap,
-        w_kernels,
-        x_tensorrt,
-    )
-
-    return {
-        "a": lambda inputs: a_throughput.measure(inputs, rounds),
-        "c": c_memory.measure,
-        "d": d_cold_start.measure,
-        "e": e_deface.measure,
-        "f": f_camera.measure,
-        "g": g_journal.measure,
-        "h": h_dispatch.measure,
-        "i": i_burst.measure,
-        "j": lambda inputs: j_buckets.measure(inputs, rounds),
-        "k": k_latency.measure,
-        "l": l_waiting.measure,
-        "m": lambda inputs: m_upstream.measure(inputs, rounds),
-        "s": s_fleet.measure,
-        "t": t_engine.measure,
-        "u": u_batching.measure,
-        "v": v_swap.measure,
-        "w": w_kernels.measure,
-        "x": x_tensorrt.measure,
-    }
+    """Return what is measured, by letter: a module each. (b) comes out of the runs of (a)."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("[a-z]_*.py")):
+        letter = path.name[0]
+        measure = importlib.import_module(f"tests.bench.{path.stem}").measure
+        found[letter] = partial(measure, rounds=rounds) if letter in "ajm" else measure
+    return found
 
 
 def machine() -> dict[str, object]:
@@ -88,7 +56,7 @@ def main() -> int:
     """Measure what was asked for. A goal that is not kept is said in the table, not by the exit."""
     settle_process()
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("letters", nargs="?", default="abcdefghijklmstuvwx", help="which ones")
+    parser.add_argument("letters", nargs="?", default=string.ascii_lowercase, help="which ones")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of (a), (b), (j) and (m)")
     asked = parser.parse_args()
     here, inputs, rows = machine(), prepare(), []

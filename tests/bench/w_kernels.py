@@ -1,4 +1,4 @@
-"""(w) Kernels on a GPU against its memory's bandwidth, and redaction of frames that stay there.
+"""(w) Kernels on a GPU against its memory's bandwidth, redaction of frames that stay there, JPEGs.
 
 Needs a GPU and the kernels (packaging/kernels). A picture of 8K is large enough that the launching,
 which costs a Python program some 10 µs, does not show.
@@ -17,6 +17,7 @@ from edge.errors import PartFailed
 from edge.stages.kernels.driver import LIBRARY
 from edge.stages.kernels.pictures import FATBIN, GpuPicture, Kernels
 from edge.stages.redact_methods import cells
+from tests.bench import w_jpeg
 from tests.bench.inputs import Inputs
 from tests.bench.result import Missing, Row, at_least, middle
 
@@ -35,16 +36,21 @@ def measure(
     """Measure on GPU 0.
 
     Raises:
-        Missing: there is none that can be used, or no kernels.
+        Missing: there is none that can be used.
 
     """
     del inputs
     try:
         kernels = Kernels.open(library=library, fatbin=fatbin)
     except PartFailed as error:
-        raise Missing(f"a GPU and its kernels: {error}. {error.hint}".strip()) from error
-    with kernels:
-        return [*_bandwidth(kernels, library, size), *_redaction(kernels)]
+        lacks = f"a GPU and its kernels: {error}. {error.hint}".strip()
+        if error.reason == "no_gpu":
+            raise Missing(lacks) from error
+        rows = [Row(part="w", what="kernels", value=None, unit="", note=lacks)]
+    else:
+        with kernels:
+            rows = [*_bandwidth(kernels, library, size), *_redaction(kernels)]
+    return [*rows, *w_jpeg.measure(library)]
 
 
 def _bandwidth(kernels: Kernels, library: str, size: tuple[int, int]) -> list[Row]:
