@@ -68,19 +68,28 @@ def test_what_the_reference_saw_here_is_asked_of_every_engine(
 ) -> None:
     assert canary.check(Sees(5), IMPORTED) == "it sees 15 of 15 drawn people"
     later = Canary(memory_in(tmp_path))
-    for blind in (Sees(0, "tensorrt"), Sees(2, "openvino"), Sees(0)):
-        with pytest.raises(PartFailed, match="ONNX Runtime saw 15"):
+    for blind, what_to_do in (
+        (Sees(0, "tensorrt"), "another version of this engine's library"),
+        (Sees(2, "openvino"), "another version of this engine's library"),
+        (Sees(0), "edge model check"),
+    ):
+        with pytest.raises(PartFailed, match="ONNX Runtime saw 15") as caught:
             later.check(blind, IMPORTED)
-    later.check(Sees(4, "tensorrt"), IMPORTED)
+        assert what_to_do in caught.value.hint
+    assert later.said == ""
+    assert later.check(Sees(4, "tensorrt"), IMPORTED) == "it sees 12 of 15 drawn people"
 
 
 def test_another_threshold_is_another_thing_to_remember(canary: Canary) -> None:
     canary.check(Sees(5), IMPORTED)
+    with pytest.raises(PartFailed, match="ONNX Runtime saw 15"):
+        canary.check(Sees(0), IMPORTED)
     higher = Sees(0)
     object.__setattr__(higher.info, "threshold", 0.9)
-    canary.check(higher, IMPORTED)
+    assert canary.check(higher, IMPORTED).startswith("it sees 0 of 15")
+    # nor is the floor asked above the threshold at which it was measured
     above = Shown(digest="c" * 64, measured_threshold=0.3)
-    canary.check(higher, above)
+    assert canary.check(higher, above).startswith("it sees 0 of 15")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}'])
@@ -88,7 +97,9 @@ def test_a_memory_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None
     path = tmp_path / "engines" / "measured.json"
     path.parent.mkdir()
     path.write_text(text)
-    assert Canary(memory_in(tmp_path)).check(Sees(5), SHIPS)
+    assert Canary(memory_in(tmp_path)).check(Sees(3), SHIPS) == "it sees 9 of 15 drawn people"
+    with pytest.raises(PartFailed, match="ONNX Runtime saw 9"):  # from here on it remembers
+        Canary(memory_in(tmp_path)).check(Sees(1), SHIPS)
 
 
 def models() -> list[str]:
