@@ -31,6 +31,9 @@ CRASHES = 3
 AGAIN = "look_again"
 """Reason of an error that says nothing of an engine: it has to be built, or tried, anew."""
 _FAULTY = "the GPU failed"
+_FAULTY_HINT = (
+    "look for Xid in the kernel's log (dmesg); within an hour it is tried again by itself"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +186,7 @@ class Contest:
             return EngineOption(name=way.name, state="missing", why=lack[0], hint=lack[1])
         if way.on_gpu and self._faults.too_many:
             why = f"{_FAULTY} {self._faults.recent()} times within an hour"
-            self.refused[way.name] = _Refusal(why=why, hint="see the log; it is tried again later")
+            self.refused[way.name] = _Refusal(why=why, hint=_FAULTY_HINT)
         elif (gone := self.refused.get(way.name)) and gone.why.startswith(_FAULTY):
             del self.refused[way.name]
         if way.name not in self._open and self._starts(way.name) >= CRASHES:
@@ -236,7 +239,7 @@ class Contest:
         said = one.agreement.text
         if not one.agreement.passed and await asyncio.to_thread(way.refuse, identity, said):
             return await self._considered(way, installed)  # one that served before is back
-        return _option_of(way.name, one, asked=self._choice.wanted == way.name)
+        return _option_of(way, one, asked=self._choice.wanted == way.name)
 
     async def _failed(
         self, way: Way, installed: Installed, identity: str, error: PartFailed
@@ -246,6 +249,7 @@ class Contest:
         again = error.reason == AGAIN
         if error.reason == "canary":
             again = await asyncio.to_thread(way.refuse, identity, str(error))
+            error.hint = _instead(way)
         if again:
             return await self._considered(way, installed)
         self.could_not(way.name, error)
@@ -264,7 +268,8 @@ class Contest:
         if begun.state == "running":
             return EngineOption(name=way.name, state="building", why="it is being built")
         why = begun.reason or "it has to be built first"
-        return EngineOption(name=way.name, state="to_build", why=why, hint=begun.hint)
+        hint = begun.hint or "edge engine build"
+        return EngineOption(name=way.name, state="to_build", why=why, hint=hint)
 
     def _try(self, way: Way, installed: Installed) -> Trial:
         """Try an engine beside ONNX Runtime. Blocks for seconds."""
@@ -292,17 +297,27 @@ def _mark(name: str) -> str:
     return f"opened {name}"
 
 
-def _option_of(name: str, one: Trial, *, asked: bool) -> EngineOption:
+def _instead(way: Way) -> str:
+    """Say what to do about an engine that sees other people than ONNX Runtime does."""
+    if way.on_gpu:
+        return "another engine looks; edge engine build --force builds it again"
+    return "another engine looks; another version of this one's library may see as much"
+
+
+def _option_of(way: Way, one: Trial, *, asked: bool) -> EngineOption:
+    hint = ""
     if not one.agreement.passed:
         why = f"it does not agree with ONNX Runtime: {one.agreement.text}"
+        hint = _instead(way)
     else:
         why = f"{one.milliseconds:.1f} ms a picture, ONNX Runtime {one.reference:.1f} ms"
         if not one.worth_it and not asked:
             why += ": not enough faster to take over"
     return EngineOption(
-        name=name,
+        name=way.name,
         state="ready" if one.agreement.passed else "refused",
         why=why,
+        hint=hint,
         milliseconds=one.milliseconds,
         agreement=one.agreement,
     )

@@ -14,7 +14,7 @@ from edge.ops.metrics import counts_by
 from edge.sinks.upstream.alarms import Trouble
 from edge.sinks.upstream.presence import Look, SourceLook, moment, now
 from edge.web.present import OVERALL
-from edge.web.verdict import LIVE, Answer, Verdict, judge
+from edge.web.verdict import LIVE, Answer, Verdict, gpu_failed, judge
 from edge.web.view import BoxStatus, Safe, Seeing
 
 if TYPE_CHECKING:
@@ -198,12 +198,8 @@ def _of_engine(safe: Safe) -> Sequence[Trouble]:
 
 
 def _of_gpu(status: BoxStatus) -> Sequence[Trouble]:
-    faults = status["engines"]["faults"] if "engines" in status else 0
-    if not faults:
-        return []
-    times = "once" if faults == 1 else f"{faults} times"
-    text = f"The GPU failed {times} within an hour; {status['safe']['engine'] or 'nothing'} looks."
-    return [Trouble(alarm="gpu_fault", text=text, hint="see the log, and the GPU's own: dmesg")]
+    reason = gpu_failed(status)
+    return [] if reason is None else [Trouble(alarm="gpu_fault", **reason)]
 
 
 def _of_sources(sources: Sequence[Seeing]) -> list[Trouble]:

@@ -128,7 +128,11 @@ def _opened(way: Way, lack: tuple[str, str] | None, installed: Installed) -> Eng
     if lack is not None:
         raise PartFailed(lack[0], hint=lack[1], reason="missing")
     if not way.identity(installed):
-        raise PartFailed("it is not built yet", hint="edge engine build", reason="not_built")
+        raise PartFailed(
+            "it is not built yet, or was refused",
+            hint="edge engine build; with --force if it was refused",
+            reason="not_built",
+        )
     return way.open(installed, None)
 
 

@@ -37,7 +37,10 @@ _LAST_BYTES = 2.0
 """Seconds in which the pipes of a child that has ended are empty, or somebody else holds them."""
 _LINE = 64 * 1024
 _TAIL = 4000
-_CRASHES = "a crash of the builder costs nothing but the engine: the box looks as before"
+_CRASHES = (
+    "the box looks as before, and edge engine build tries again; if it happens again, try a lower "
+    "[tensorrt] level, or another version of the library"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

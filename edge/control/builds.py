@@ -24,6 +24,8 @@ from edge.errors import EdgeError, PartFailed, Rejected
 
 log = logging.getLogger(__name__)
 
+_ANEW = "edge engine build; by itself it is built at the next start"
+
 
 class PlanCache(Protocol):
     """The plans, as far as building needs them. All of it may block for a moment."""
@@ -175,10 +177,12 @@ class Builds:
         """Say how it ended, whatever ended it: a task that was never begun has no ``finally``."""
         alone.close()
         if task.cancelled():
-            end = replace(self._now, state="cancelled", reason="it was cancelled")
+            end = replace(self._now, state="cancelled", reason="it was cancelled", hint=_ANEW)
         elif (bug := task.exception()) is not None:
             log.error("the building of %s failed by a bug", self._now.model, exc_info=bug)
-            end = replace(self._now, state="failed", reason="a bug in Edge: see the log")
+            end = replace(
+                self._now, state="failed", reason="a bug in Edge: see the log", hint=_ANEW
+            )
         else:
             end = task.result()
         self._say(replace(end, seconds=self.now.seconds))

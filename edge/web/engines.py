@@ -28,6 +28,8 @@ _BY_REASON = BY_CODE | {
     "unknown": 404,
     "missing": 409,
     "refused": 409,
+    "to_build": 409,
+    "other_model": 409,
 }
 _WAIT_S = 900.0
 """Seconds for an answer: longer than any of these verbs may take."""

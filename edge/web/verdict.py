@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
+from edge.web.present_engines import FAULTS_HINT, engine_name
 from edge.web.view import BoxStatus, Overall, Reason, Safe, Seeing, Sending, State, Upstream
 from edge.web.words import age, count, size
 
@@ -55,6 +56,9 @@ def judge(status: BoxStatus) -> Verdict:
         for answer in answers
         if answer["state"] != "ok"
     ]
+    if (failed := gpu_failed(status)) is not None:
+        state = max(state, "degraded", key=_RANK.__getitem__)
+        reasons.append(failed)
     known = {reason["text"] for reason in reasons}
     reasons += [reason for reason in own["reasons"] if reason["text"] not in known]
     overall: Overall = {"state": state, "reasons": reasons}
@@ -62,6 +66,17 @@ def judge(status: BoxStatus) -> Verdict:
     if len(answers) > len(("safe", "seeing", "sending")):
         verdict["heard"] = answers[-1]
     return verdict
+
+
+def gpu_failed(status: BoxStatus) -> Reason | None:
+    """Say that the GPU failed within the last hour, and who looks now; None: it did not."""
+    faults = status["engines"]["faults"] if "engines" in status else 0
+    if not faults:
+        return None
+    times = "once" if faults == 1 else f"{faults} times"
+    looks = engine_name(status["safe"]["engine"]) or "nothing"
+    text = f"The GPU failed {times} within an hour; {looks} looks."
+    return {"text": text, "hint": FAULTS_HINT}
 
 
 def is_it_safe(safe: Safe) -> Answer:

@@ -191,6 +191,27 @@ async def test_else_onnx_runtime_is_best_and_it_says_why(
     assert bool(bench.way.refusals) == (way.fails == "canary" or not passed)
 
 
+@pytest.mark.parametrize(
+    ("way", "passed", "what_to_do"),
+    [
+        (FakeWay(), False, "another version"),
+        (FakeWay(on_gpu=True), False, "edge engine build --force"),
+        (FakeWay(fails="canary"), True, "another version"),
+        (FakeWay(fails="canary", on_gpu=True), True, "edge engine build --force"),
+        (FakeWay(version=""), True, "edge engine build"),
+        (FakeWay(lack=("it is not installed", "pip")), True, "pip"),
+    ],
+    ids=["disagrees", "disagrees-gpu", "blind", "blind-gpu", "unbuilt", "missing"],
+)
+async def test_whatever_does_not_look_says_what_to_do(
+    tmp_path: Path, way: FakeWay, passed: bool, what_to_do: str
+) -> None:
+    bench = Bench(tmp_path, dataclasses.replace(way), passed=passed)
+    for _ in range(2):  # when it is tried, and from memory
+        await bench.considered()
+        assert what_to_do in bench.contest.options[way.name].hint
+
+
 async def test_who_asks_for_an_engine_by_name_gets_it_though_it_is_slower(tmp_path: Path) -> None:
     bench = Bench(tmp_path, FakeWay(seconds=0.01), wanted="openvino")
     assert (await bench.considered())[2] == "openvino"
@@ -244,6 +265,7 @@ async def test_a_gpu_that_failed_too_often_is_left_alone_for_an_hour(tmp_path: P
     state, why, best = await bench.considered()
     assert (state, best) == ("refused", "onnx")
     assert "3 times within an hour" in why
+    assert "dmesg" in bench.contest.options["openvino"].hint
     now += WINDOW + 1
     assert bench.contest.again()
     assert (await bench.considered())[2] == "openvino"

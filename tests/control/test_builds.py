@@ -227,6 +227,7 @@ async def test_a_cancelled_build_leaves_nothing(
     assert await bench.builds.cancel()
 
     assert bench.builds.now.state == "cancelled"
+    assert "edge engine build" in bench.builds.now.hint
     assert (children(), bench.left(), bench.plans.ls()) == ([], [], [])
     assert (await bench.built("well", monkeypatch)).state == "done"
 

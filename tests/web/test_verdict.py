@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from edge.app.presence import troubles
 from edge.web import verdict
+from edge.web.engines import engines_json
 from edge.web.verdict import Answer, is_it_safe, is_it_sending, judge
 from edge.web.view import Seeing
+from tests.web.engine_parts import status_of
 from tests.web.parts import seeing, well
 
 
@@ -48,6 +52,21 @@ def test_a_shut_engine_in_safe_mode_is_shut() -> None:
 
 def test_an_engine_that_is_not_as_configured_is_a_doubt() -> None:
     assert safe(reason="tensorrt is not there")["state"] == "degraded"
+
+
+@pytest.mark.parametrize(("faults", "words"), [(1, "once"), (3, "3 times")])
+def test_a_gpu_that_failed_is_a_doubt_for_an_hour(faults: int, words: str) -> None:
+    status = well()
+    status["engines"] = engines_json(replace(status_of(), faults=faults))
+    said = judge(status)["overall"]
+    assert said["state"] == "degraded"
+    (reason,) = said["reasons"]
+    assert reason["text"].startswith(f"The GPU failed {words} within an hour; ")
+    assert "dmesg" in reason["hint"]
+    (trouble,) = troubles(status, 2**40, 0)
+    assert (trouble.alarm, trouble.text, trouble.hint) == ("gpu_fault", *reason.values())
+    status["engines"] = engines_json(status_of())
+    assert judge(status)["overall"]["state"] == "ok"
 
 
 def test_one_stalled_camera_of_two_is_named() -> None:

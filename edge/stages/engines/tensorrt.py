@@ -127,7 +127,7 @@ def _read(answer: Answer, info: EngineInfo, nms_iou: float) -> list[Detections]:
     except ValueError as error:
         raise PartFailed(
             f"{info.model} gave a senseless answer: {error}",
-            hint="edge engine check, or edge engine build to make the plan anew",
+            hint="edge engine check, or edge engine build --force to make the plan anew",
             reason="engine_nonsense",
         ) from error
 

@@ -25,6 +25,8 @@ from edge.stages.engines.tensorrt_runtime import reach
 STICKY = frozenset({214, 220, 226, 700, 702, 710, *range(714, 720), 721, 911, 999})
 """Results after which the process cannot use the GPU again (cuda.h of CUDA 13.0)."""
 
+LESS_MEMORY = "smaller [detect] max_batch, [tensorrt] slots = 1"
+"""What to do where the GPU's memory is short."""
 _OUT_OF_MEMORY = 2
 _NON_BLOCKING = 1
 
@@ -128,7 +130,7 @@ class Device:
         if code in STICKY:
             return lost(text)
         if code == _OUT_OF_MEMORY:
-            return OutOfMemory(text, hint="smaller [detect] max_batch, [tensorrt] slots = 1")
+            return OutOfMemory(text, hint=LESS_MEMORY)
         return PartFailed(text, reason="gpu_failed")
 
     def _text(self, code: int) -> str:

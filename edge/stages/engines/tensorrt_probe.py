@@ -67,7 +67,7 @@ def _probed(library_path: str, device: int) -> GpuFacts:
     except OSError:
         return GpuFacts(
             lacks="no NVIDIA driver on this box",
-            hint="nothing, on a box without an NVIDIA GPU; otherwise install its driver",
+            hint="an NVIDIA GPU needs its driver; without a GPU the processor looks",
         )
     try:
         return _look(driver, library_path, device)

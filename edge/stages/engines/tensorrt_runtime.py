@@ -134,7 +134,7 @@ def deserialise(trt: Any, plan: bytes) -> tuple[Any, Lines]:
     if engine is None:
         raise PartFailed(
             f"TensorRT {trt.__version__} refuses the plan: {lines.said()}",
-            hint="edge engine build makes a new one",
+            hint="edge engine build --force makes a new one",
             reason="bad_plan",
         )
     return engine, lines

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from edge.errors import GpuLost, PartFailed
 from edge.stages.batch_queue import Batch
-from edge.stages.engines.tensorrt_cuda import Device, Memory, OutOfMemory, keep, lost
+from edge.stages.engines.tensorrt_cuda import (
+    LESS_MEMORY,
+    Device,
+    Memory,
+    OutOfMemory,
+    keep,
+    lost,
+)
 from edge.stages.engines.tensorrt_graphs import Graph
 from edge.stages.engines.tensorrt_runtime import Lines, bindings
 
@@ -230,7 +237,7 @@ class Slot:
         said = self._loaded.lines.said()
         words = f"{what}: {said}"
         if "memory" in said.lower() and "out of" in said.lower():
-            return OutOfMemory(words)
+            return OutOfMemory(words, hint=LESS_MEMORY)
         return PartFailed(words, hint="edge engine check", reason="engine_failed")
 
     def _warm_up(self, sizes: Sequence[int]) -> None:
@@ -290,6 +297,6 @@ def _noise(shape: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
 def _bad(what: str) -> PartFailed:
     return PartFailed(
         f"the plan is not what Edge builds: {what}",
-        hint="edge engine build makes a new one",
+        hint="edge engine build --force makes a new one",
         reason="bad_plan",
     )

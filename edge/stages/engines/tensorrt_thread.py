@@ -130,7 +130,7 @@ class GpuThread:
         if loaded.size != terms.size:
             raise PartFailed(
                 f"the plan takes pictures of {loaded.size[::-1]}, the model of {terms.size[::-1]}",
-                hint="edge engine build makes a new one",
+                hint="edge engine build --force makes a new one",
                 reason="bad_plan",
             )
         return loaded

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from edge.app.presence import troubles
 from edge.catalog.installed import Catalog
 from edge.config.root import Config
 from edge.engine_status import EngineOption
-from edge.errors import GpuLost
+from edge.errors import GpuLost, Rejected
 from edge.ops.metrics import counts_by
 from edge.stages.engines import tensorrt_cuda
 from edge.web.view import Sender
@@ -37,7 +38,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def a_box(home: Path, models: Path, *, cameras: int = 1, fps: int = 3, **detect: int) -> Box:
+def a_box(home: Path, models: Path, *, cameras: int = 1, fps: int = 3, **detect: object) -> Box:
     camera = {"kind": "scene", "fps": fps, "width": 640, "height": 360}
     box = Box(
         Config.model_validate(
@@ -144,6 +145,38 @@ async def test_a_plan_that_disagrees_is_refused_and_the_processor_goes_on(
         await until(lambda: [p.state for p in box.engines.status().plans] == ["refused"], 90)
         assert serving(box) == "onnx"
         assert lost(box) == before
+
+
+async def test_whoever_asks_for_what_cannot_look_reads_why_and_what_to_do(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(what: str) -> Rejected:
+        with pytest.raises(Rejected) as caught:
+            await box.engines.use(what)
+        assert (box.engines.status().wanted, serving(box)) == ("auto", "onnx")
+        return caught.value
+
+    monkeypatch.setenv("FAKE_BUILDER", "crash")
+    async with running(a_box(tmp_path, models, engine="auto")) as box:
+        await until(lambda: box.engines.status().build.state == "failed", 90)
+        await until(lambda: "crashed" in option(box).why, 90)
+        error = await refused("tensorrt")
+        assert "the builder crashed" in str(error)
+        assert "edge engine build tries again" in error.hint
+
+        monkeypatch.setenv("FAKE_BUILDER", "blind")
+        await box.engines.build()
+        await until(lambda: option(box).state == "refused", 90)
+        assert "edge engine build --force" in option(box).hint
+        (plan,) = box.engines.status().plans
+        error = await refused(plan.key)
+        assert "drawn people" in str(error)
+        assert "edge engine build --force" in error.hint
+
+        gpu(box)._shown = [replace(plan, model="another")]
+        error = await refused(plan.key)
+        assert "was built for another, and picodet_s_416 looks" in str(error)
+        assert error.hint == "edge ctl model.use model=another"
 
 
 async def test_a_builder_that_is_killed_costs_nothing_but_the_engine(
