@@ -22,6 +22,7 @@ class Told:
         holder: what serves.
         contest: how each engine did.
         gpu: the engine that is built; None: there is none.
+        down: says why no engine is up, as far as that is known.
 
     """
 
@@ -31,8 +32,10 @@ class Told:
         holder: EngineHolder,
         contest: Contest,
         gpu: Callable[[], TensorRT | None],
+        down: Callable[[], str],
     ) -> None:
-        self._choice, self._holder, self._contest, self._gpu = choice, holder, contest, gpu
+        self._choice, self._holder, self._contest = choice, holder, contest
+        self._gpu, self._down = gpu, down
 
     def options(self, serving: str) -> list[EngineOption]:
         """Return every engine that could look, with what happened since it was considered."""
@@ -66,7 +69,7 @@ class Told:
     def why(self, serving: str) -> str:
         """Say why this engine serves."""
         if not serving:
-            return "no engine is up"
+            return self._down() or "the first one is being opened"
         if serving == "builtin":
             return self._choice.missing or "the configuration asks for safe mode"
         wanted = self._choice.wanted

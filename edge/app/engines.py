@@ -73,7 +73,7 @@ class BoxEngines:
         self.choice.best = self.contest.best
         self.choice.admit = self.contest.admit
         self.choice.failed = self.contest.could_not
-        self._told = Told(self.choice, self.holder, self.contest, self._gpu)
+        self._told = Told(self.choice, self.holder, self.contest, self._gpu, self._down)
         self._breaks: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._changing = asyncio.Lock()
@@ -258,6 +258,10 @@ class BoxEngines:
             canary="" if info is None or info.safe_mode else self.canary.said,
             faults=self.faults.recent(),
         )
+
+    def _down(self) -> str:
+        part = self._box.supervisor.parts.get("engine")
+        return "" if part is None else "; ".join(filter(None, (part.reason, part.hint)))
 
     def _gpu(self) -> TensorRT | None:
         way = self.ways.get("tensorrt")

@@ -103,6 +103,22 @@ async def test_no_picture_is_lost_in_a_swap(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == sum(redacted.values())
 
 
+async def test_why_no_engine_looks_is_told(tmp_path: Path) -> None:
+    box = a_box(tmp_path)
+    assert "being opened" in box.engines.status().why
+
+    async def open_next() -> Engine:
+        raise PartFailed("the model is damaged", hint="pull it again", reason="model_damaged")
+
+    box.holder._open = open_next
+    running = asyncio.create_task(box.run(), name="box")
+    await until(lambda: "damaged" in box.engines.status().why, 30)
+    assert box.engines.status().serving == ""
+    assert box.engines.status().why == "the model is damaged; pull it again"
+    box.stop()
+    await asyncio.wait_for(running, 30)
+
+
 async def test_a_swap_that_fails_costs_no_picture_either(tmp_path: Path) -> None:
     box, good, tries = a_box(tmp_path), SlowEngine(), 0
 
