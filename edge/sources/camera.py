@@ -22,10 +22,9 @@ from edge.sources.camera_address import Address, read_address
 from edge.sources.camera_watch import Watch
 from edge.sources.capture import Capture, Manner, Tally
 from edge.sources.capture_ffmpeg import FfmpegReader
-from edge.sources.capture_gpu import GpuDecoding, GpuReader, Way
-from edge.sources.capture_nvdec import NVDEC, probe
+from edge.sources.capture_gpu import GpuDecoding, GpuReader
 from edge.sources.capture_opencv import OpenCvReader, Reader
-from edge.sources.ffmpeg_pipe import COPY, Passing
+from edge.sources.gpu_ways import Limits, gpu_ways
 
 _IN_HAND = 8
 """Frames of a file played as fast as possible that may be unsettled at once."""
@@ -176,16 +175,15 @@ class Camera:
     def _reader(self, address: Address) -> Reader:
         """Choose what reads this kind of address."""
         if address.kind == "rtsp" and self._config.decode == "gpu":
-            ways = [
-                Way("ffmpeg's NVDEC", probe, partial(self._by_ffmpeg, address, NVDEC)),
-            ]
             processor = self._by_processor(address)
-            return GpuReader(self._decoding, ways=ways, processor=processor)
+            return GpuReader(
+                self._decoding, ways=gpu_ways(address, **self._limits(address)), processor=processor
+            )
         return self._by_processor(address)
 
     def _by_processor(self, address: Address) -> Reader:
         if address.tls:
-            return self._by_ffmpeg(address, COPY)
+            return FfmpegReader(address, **self._limits(address))
         return OpenCvReader(
             address.url.reveal(),
             backend=cv2.CAP_V4L2 if address.kind == "v4l2" else cv2.CAP_FFMPEG,
@@ -194,14 +192,12 @@ class Camera:
             read_timeout=self._config.stall_after + 1,
         )
 
-    def _by_ffmpeg(self, address: Address, passing: Passing) -> FfmpegReader:
-        return FfmpegReader(
-            address,
-            verify=address.tls and self._config.tls_verify,
-            open_timeout=self._config.open_timeout,
-            read_timeout=self._config.stall_after + 1,
-            passing=passing,
-        )
+    def _limits(self, address: Address) -> Limits:
+        return {
+            "verify": address.tls and self._config.tls_verify,
+            "open_timeout": self._config.open_timeout,
+            "read_timeout": self._config.stall_after + 1,
+        }
 
     def _manner(self, address: Address) -> Manner:
         config, file = self._config, address.kind == "file"

@@ -15,6 +15,7 @@ import subprocess
 from dataclasses import dataclass
 
 from edge.errors import PartFailed
+from edge.ops.own_program import own_environment
 from edge.sources.camera_address import Address
 
 
@@ -37,6 +38,10 @@ _INPUT = (
     "-fpsprobesize", "0", "-analyzeduration", "100000",
     "-f", "concat", "-safe", "0", "-i", "pipe:0", "-map", "0:v:0",
 )  # fmt: skip
+# Of B-frames RTSP says when they are shown and not when they are decoded, and no container takes
+# that. Nobody asks for these times, so pictures are just numbered, in a 90000th of a second or
+# (where ffmpeg counts so, into Matroska) a thousandth.
+_NUMBERED = ("-bsf:v", "setts=ts=N*3000")
 _KILLED = 5.0
 """Seconds that a killed ffmpeg is waited for."""
 _INSTALL = "install it (Debian: apt-get install --no-install-recommends ffmpeg)"
@@ -103,6 +108,8 @@ class FfmpegPipe:
         passing = self._passing
         command = [program, "-hide_banner", "-loglevel", "quiet"]
         command += [*passing.before, *_INPUT, *passing.output]
+        if self._address.kind == "rtsp" and "copy" in passing.output and _numbers(program):
+            command += _NUMBERED
         command += ["-flush_packets", "1", "-f", passing.muxer, "pipe:1"]
         try:
             process = subprocess.Popen(  # noqa: S603 (a fixed program and fixed arguments)
@@ -110,6 +117,9 @@ class FfmpegPipe:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.DEVNULL,
+                env=own_environment(),
+                # Ctrl-C at a terminal is for Edge, which then ends the child.
+                start_new_session=True,
             )
         except OSError as error:
             raise PartFailed(
@@ -193,3 +203,11 @@ def _checks_rtsps(program: str) -> bool:
         timeout=10,
     )
     return b"tls_verify" in said.stdout
+
+
+@functools.cache
+def _numbers(program: str) -> bool:
+    said = subprocess.run(  # noqa: S603 (a fixed program and fixed arguments)
+        [program, "-hide_banner", "-bsfs"], capture_output=True, check=False, timeout=10
+    )
+    return b"setts" in said.stdout.split()  # from ffmpeg 4.4 on
