@@ -17,7 +17,7 @@ from edge.errors import PartFailed
 from edge.stages.kernels.driver import LIBRARY
 from edge.stages.kernels.pictures import FATBIN, GpuPicture, Kernels
 from edge.stages.redact_methods import cells
-from tests.bench import w_jpeg
+from tests.bench import gpu_jpeg
 from tests.bench.inputs import Inputs
 from tests.bench.result import Missing, Row, at_least, middle
 
@@ -50,7 +50,7 @@ def measure(
     else:
         with kernels:
             rows = [*_bandwidth(kernels, library, size), *_redaction(kernels)]
-    return [*rows, *w_jpeg.measure(library)]
+    return [*rows, *gpu_jpeg.measure(library)]
 
 
 def _bandwidth(kernels: Kernels, library: str, size: tuple[int, int]) -> list[Row]:

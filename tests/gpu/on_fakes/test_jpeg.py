@@ -27,7 +27,7 @@ from edge.privacy.jpeg_form import read
 from edge.stages.engines import tensorrt_cuda
 from edge.stages.kernels.jpeg import GpuJpeg
 from edge.stages.redact import redact
-from tests.bench import w_jpeg
+from tests.bench import gpu_jpeg
 from tests.gpu.fakes import FakeGpu, FakeNvJpeg
 from tests.privacy.parts import OTHER, PERSON, people, seen, shown
 from tests.stages.parts import a_frame, an_event
@@ -331,11 +331,11 @@ def test_a_gpu_that_encodes_wrongly_is_not_begun_with(
 
 
 def test_the_bench_runs_through(nvjpeg: FakeNvJpeg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(w_jpeg, "ROUNDS", 1)
-    rows = w_jpeg.measure()
+    monkeypatch.setattr(gpu_jpeg, "ROUNDS", 1)
+    rows = gpu_jpeg.measure()
     assert len(rows) == 3
     assert all(row.value for row in rows)
     nvjpeg.fault("colours")
-    (row,) = w_jpeg.measure()
+    (row,) = gpu_jpeg.measure()
     assert row.value is None
     assert "another picture" in row.note
