@@ -110,10 +110,10 @@ class _Decoder:
         while capture.grab():
             whole, pixels = capture.retrieve()
             newest = pixels if whole else newest
-        return None if newest is None else as_nv12(newest)
+        return None if newest is None else _as_nv12(newest)
 
 
-def as_nv12(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _as_nv12(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """``(h, w, 3)`` BGR as ``(h * 3 / 2, w)`` NV12 of limited range."""
     height, width = pixels.shape[:2]
     planar = cv2.cvtColor(pixels, cv2.COLOR_BGR2YUV_I420)

@@ -334,7 +334,8 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice d) {
 CUresult cuCtxPushCurrent(CUcontext c) { stack[depth++] = c; return 0; }
 CUresult cuCtxPopCurrent(CUcontext *c) {
     if (!depth) return CUDA_ERROR_INVALID_CONTEXT;
-    *c = stack[--depth];
+    depth--;
+    if (c) *c = stack[depth];
     return 0;
 }
 CUresult cuCtxGetDevice(CUdevice *d) { NEED; *d = 0; return 0; }
