@@ -28,14 +28,16 @@ log = logging.getLogger(__name__)
 EVERY = 4
 """Of a picture that is checked in part, each fourth row of blocks, another one the next time.
 
-Measured for 1080p of quality 85, a photograph, on one core of an AMD EPYC: OpenCV encodes it in 4.9
-ms. To compare all of it takes 5.5 ms, since its Huffman code has to be read from end to end: a GPU
-would save nothing. Each second row takes 3.0 ms, each fourth 1.5, each eighth 0.9; reading the file
-and filling up its blocks 0.4. So with each fourth some 3 ms are left, less what the copy to the GPU
-costs (not known). With each fourth, whatever is wrong over 64 rows of pixels is found for certain
-and at once: a copy that was not done, another picture, what a detector had in that memory. What is
-smaller is found within four pictures if it stays; the encoder's own memory, from which it could
-come, was zeroed or has redacted pixels.
+Measured with a photograph of 1080p, quality 85, one core of an AMD EPYC (median, busy machine):
+OpenCV encodes it in 5.3 ms. To compare all of it takes 6.4 ms, since its Huffman code has to be
+read from end to end: a GPU would save nothing. Each second row takes 3.5 ms, each fourth 1.8, each
+eighth 1.0; filling up the blocks and reading the file's form 0.4. So with each fourth 3 ms are left
+to be saved, less what the way to the GPU costs, which nobody has measured.
+
+With each fourth, whatever is wrong over 64 rows of pixels is found for certain and at once: a copy
+that was not done, another picture, what a detector had in that memory. What is lower is found
+within four pictures if it stays. Until then, and finer than a block, something of another picture
+could come out; only of a redacted one, since the encoder's memory was zeroed when it got it.
 """
 _WHOLE = 512
 """Pictures of fewer rows are compared whole: that is cheap, and people in them are small."""

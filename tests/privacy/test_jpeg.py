@@ -244,7 +244,9 @@ def test_what_is_longer_than_a_jpeg_may_be_is_the_processors_to_refuse() -> None
 
 @pytest.mark.parametrize("restarts", [True, False])
 def test_an_honest_encoder_may_show_itself(*, restarts: bool) -> None:
-    CheckedJpeg(Encoder(restarts=restarts)).show_itself()
+    encoder = Encoder(restarts=restarts)
+    CheckedJpeg(encoder).show_itself()
+    assert encoder.asked == 12
 
 
 def test_one_that_is_worse_than_opencv_is_not_begun_with() -> None:

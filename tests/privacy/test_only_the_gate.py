@@ -19,6 +19,9 @@ MAKERS = {
 }
 """What may be made where. The outbox reads parcels back from its rows."""
 ENCODER = "edge/privacy/encode.py"
+GPU = ("edge.stages.kernels.jpeg", "edge.stages.kernels.nvjpeg")
+GPU_HOMES = ("edge/stages/kernels/", "edge/app/jpeg.py", "edge/cli/doctor_parts.py")
+"""What encodes on a GPU, and who may open it: to hand it to the gate, or to show it test pictures."""
 FILM = "edge/cli/redact_video.py"
 """Joins pictures that have passed the gate (encoded ones, it takes no pixels) to a video."""
 WRITERS = re.compile(r"imencode\w*|imwrite\w*|save|savez\w*|tofile|memmap|VideoWriter")
@@ -71,6 +74,12 @@ def only_the_encoder_encodes(source: Source) -> list[str]:
     ]
 
 
+def only_the_gate_gets_a_gpu_that_encodes(source: Source) -> list[str]:
+    if source.path.as_posix().startswith(GPU_HOMES):
+        return []
+    return [f"{line}: imports {name}" for line, name in source.imports() if name.startswith(GPU)]
+
+
 def nothing_is_pickled(source: Source) -> list[str]:
     return [
         f"{line}: imports {name}"
@@ -83,12 +92,13 @@ RULES: list[Rule] = [
     only_the_gate_makes_parcels,
     no_door_knows_a_raw_picture,
     only_the_encoder_encodes,
+    only_the_gate_gets_a_gpu_that_encodes,
     nothing_is_pickled,
 ]
 
 
 def test_the_encoder_and_the_makers_are_where_the_rules_say() -> None:
-    for path in [ENCODER, FILM, *sum(MAKERS.values(), ())]:
+    for path in [ENCODER, FILM, *GPU_HOMES[1:], *sum(MAKERS.values(), ())]:
         assert (ROOT / path).is_file()
 
 
@@ -118,6 +128,16 @@ def test_nothing_leaves_but_through_the_gate(rule: Rule) -> None:
         (only_the_encoder_encodes, "edge/stages/x.py", "Image.fromarray(pixels).save('x.png')"),
         (only_the_encoder_encodes, "edge/sources/x.py", "cv2.VideoWriter('x.avi')"),
         (only_the_encoder_encodes, FILM, "cv2.imencode('.jpg', pixels)"),
+        (
+            only_the_gate_gets_a_gpu_that_encodes,
+            "edge/stages/x.py",
+            "from edge.stages.kernels.jpeg import GpuJpeg",
+        ),
+        (
+            only_the_gate_gets_a_gpu_that_encodes,
+            "edge/app/x.py",
+            "import edge.stages.kernels.nvjpeg",
+        ),
         (nothing_is_pickled, "edge/bus/x.py", "import pickle"),
         (nothing_is_pickled, "edge/bus/x.py", "from pickle import dumps"),
     ],
