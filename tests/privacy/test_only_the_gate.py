@@ -21,7 +21,7 @@ MAKERS = {
 ENCODER = "edge/privacy/encode.py"
 GPU = ("edge.stages.kernels.jpeg", "edge.stages.kernels.nvjpeg")
 GPU_HOMES = ("edge/stages/kernels/", "edge/app/jpeg.py", "edge/cli/doctor_parts.py")
-"""What encodes on a GPU, and who may open it: to hand it to the gate, or to show it test pictures."""
+"""What encodes on a GPU, and who may open it: for the gate, or to show it test pictures."""
 FILM = "edge/cli/redact_video.py"
 """Joins pictures that have passed the gate (encoded ones, it takes no pixels) to a video."""
 WRITERS = re.compile(r"imencode\w*|imwrite\w*|save|savez\w*|tofile|memmap|VideoWriter")
