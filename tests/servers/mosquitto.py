@@ -46,7 +46,7 @@ class Mosquitto:
             self._process = subprocess.Popen(
                 [self.program, "-c", str(config)], stdout=log, stderr=log
             )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while not self._listens():
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < until, f"mosquitto does not listen: {self.log()}"
@@ -57,7 +57,7 @@ class Mosquitto:
         if self._process is not None:
             os.kill(self._process.pid, how)
             self.thaw()
-            self._process.wait(10)
+            self._process.wait(30)
         self._process = None
 
     def freeze(self) -> None:
@@ -81,7 +81,7 @@ class Mosquitto:
         assert self._process
         before = self.log().count(answer)
         os.kill(self._process.pid, what)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while self.log().count(answer) == before:
             assert time.monotonic() < until, self.log()
             time.sleep(0.01)
