@@ -38,7 +38,7 @@ from edge.app.hands import WAITING, fit, hands_of
 from edge.app.jobs import jobs_of
 from edge.app.jpeg import BoxJpeg
 from edge.app.parts import build_store, is_live
-from edge.app.sources import build_source
+from edge.app.sources import build_source, is_camera
 from edge.app.spool import spool_in
 from edge.app.status import BoxView, Notices
 from edge.bus.delivery import Delivery
@@ -107,7 +107,7 @@ class Box:
         self.kept = Kept(metrics, self.outbox)
         self.bus = Bus(self)
         self.buckets = Buckets(self)
-        self.lanes = Lanes(metrics, self._lane_policy)
+        self.lanes = Lanes(metrics, self.lane_policy)
         self.live = Live()
         self.uploads = jobs_of(self)
         self.supervisor = Supervisor(metrics)
@@ -195,7 +195,8 @@ class Box:
         """Ask anew how people are covered."""
         self._policies = {}
 
-    def _lane_policy(self, source: str) -> LanePolicy:
+    def lane_policy(self, source: str) -> LanePolicy:
+        """Return how a source queues."""
         config = self.sources.configs.get(source)
         return LATEST if config is None else LanePolicy(config.queue, config.queue_room)
 
@@ -231,7 +232,7 @@ class Box:
         start("path", path.run())
         self.sources: SourceTable = SourceTable(
             partial(build_source, self),
-            offer=self.energy.thin(self.lanes.offer, self._lane_policy),
+            offer=self.energy.thin(self.lanes.offer, self.lane_policy, partial(is_camera, self)),
             accept=self.lanes.accept,
             supervisor=self.supervisor,
             metrics=self.metrics,

@@ -162,10 +162,39 @@ class BoxEnergy:
             return None
         return 1000 * (joules_now - joules) / (pictures_now - pictures)
 
-    def thin(self, hand: Hand, policy_of: Callable[[str], LanePolicy]) -> Hand:
+    def wanted(self, name: str, policy_of: Callable[[str], LanePolicy]) -> Callable[[], bool]:
+        """Return who says whether a camera's next frame is wanted, in the camera's thread.
+
+        One that is not has not cost all of its decoding yet. It counts as taken and as dropped.
+        """
+        cap, metrics = self._cap, self._metrics
+        if cap is None:
+            return lambda: True
+
+        def wants() -> bool:
+            if policy_of(name).queue == "block" or cap.wants(name, time.monotonic()):
+                return True
+            metrics.pictures_taken.labels(name).inc()
+            metrics.pictures_dropped.labels(name, CAPPED).inc()
+            return False
+
+        return wants
+
+    def thin(
+        self,
+        hand: Hand,
+        policy_of: Callable[[str], LanePolicy],
+        asked: Callable[[str], bool] = lambda _: False,
+    ) -> Hand:
         """Return ``hand`` for live frames; what the cap leaves out is settled as dropped.
 
         A source that waits for room rather than lose a frame (``block``) loses none to the cap.
+
+        Args:
+            hand: takes the frames.
+            policy_of: says how a source queues.
+            asked: tells whether a source asks ``wanted`` by itself.
+
         """
         cap = self._cap
         if cap is None:
@@ -173,7 +202,8 @@ class BoxEnergy:
 
         async def offer(event: Event[Picture], settle: Settle) -> None:
             name = event.source.rpartition("/")[2]
-            if policy_of(name).queue == "block" or cap.wants(name, time.monotonic()):
+            free = asked(name) or policy_of(name).queue == "block"
+            if free or cap.wants(name, time.monotonic()):
                 await hand(event, settle)
             else:
                 self._metrics.pictures_dropped.labels(name, CAPPED).inc()

@@ -17,7 +17,8 @@ def build_source(box: Box, name: str, config: SourceConfig) -> Source:
         case CameraConfig():
             from edge.sources.camera import Camera  # noqa: PLC0415
 
-            return Camera(name, config, metrics=box.metrics, origin=box.origin)
+            wanted = box.energy.wanted(name, box.lane_policy)
+            return Camera(name, config, metrics=box.metrics, origin=box.origin, wanted=wanted)
         case SceneConfig():
             from edge.sources.scene import Scene  # noqa: PLC0415
 
@@ -34,3 +35,8 @@ def build_source(box: Box, name: str, config: SourceConfig) -> Source:
                 origin=box.origin,
                 known=box.outbox.knows,
             )
+
+
+def is_camera(box: Box, name: str) -> bool:
+    """Tell whether a source asks by itself which of its frames the cap on power leaves."""
+    return isinstance(box.sources.configs.get(name), CameraConfig)

@@ -1,5 +1,7 @@
 """A cap on power: how many of the live cameras' frames are taken. Arithmetic without a clock.
 
+Cameras ask in their own threads, others on the loop.
+
 The share of frames falls to 0.8 of itself while the cap is exceeded, and rises to 1.1 of itself
 while less than 0.9 of it is used; between the two it rests. As power grows at most as fast as the
 share (a part of it is used by a box at rest), a rise from under 0.9 ends under 0.99 of the cap: it
@@ -8,6 +10,7 @@ never has to be taken back, and the share does not swing.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -46,6 +49,7 @@ class PowerCap:
         #: the cap is exceeded and nothing is left to lower: each source is at its least, or none
         #: is live
         self.spent = False
+        self._lock = threading.Lock()
         self._longest = 1 / least_fps
         self._sources: dict[str, _Source] = {}
         self._measured: list[float] = []
@@ -67,6 +71,10 @@ class PowerCap:
             now: seconds of a monotonic clock.
 
         """
+        with self._lock:
+            self._hear(watts, now)
+
+    def _hear(self, watts: float | None, now: float) -> None:
         if watts is None:
             self.watts, self._measured, self._began = None, [], None
             return
@@ -96,6 +104,10 @@ class PowerCap:
             now: seconds of a monotonic clock.
 
         """
+        with self._lock:
+            return self._wants(name, now)
+
+    def _wants(self, name: str, now: float) -> bool:
         source = self._sources.setdefault(name, _Source(now, float("-inf")))
         # a frame that is not taken is followed by another one about as much later
         late = now + (now - source.came) - source.taken > self._longest

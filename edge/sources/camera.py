@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -45,11 +45,21 @@ class Camera:
         config: its section.
         metrics: where pictures are counted.
         origin: ``/{site}/{node}``, in front of the name in an event's ``source``.
+        wanted: asked before a live frame is decoded to the end; False: it is left out.
 
     """
 
-    def __init__(self, name: str, config: CameraConfig, *, metrics: Metrics, origin: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: CameraConfig,
+        *,
+        metrics: Metrics,
+        origin: str,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.name = name
+        self._wanted = wanted
         self._config = config
         self._metrics = metrics
         self._source = f"{origin.rstrip('/')}/{name}"
@@ -208,6 +218,7 @@ class Camera:
             paced=file and self.live,
             looped=file and config.loop,
             in_hand=0 if self.live else _IN_HAND,
+            wanted=self._wanted if self.live else lambda: True,
             began=None if self.live else partial(_changed, address),
         )
 

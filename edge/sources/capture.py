@@ -35,6 +35,8 @@ class Manner:
     looped: bool = False
     #: 0: the newest frame wins. n: each frame is handed over, at most n unsettled ones at once
     in_hand: int = 0
+    #: tells whether the next frame that ``every`` and ``fps`` leave is wanted; in the thread
+    wanted: Callable[[], bool] = lambda: True
     #: tells the capture time of a file's first frame; None: frames are taken when they are read
     began: Callable[[], datetime] | None = None
 
@@ -164,7 +166,8 @@ class Capture:
         if self._pace:
             self._stopped.wait(self._pace.wait(position, now))
             taken_at = datetime.now(UTC)
-        if not self._sampling.wants(position if self._manner.file else now):
+        at = position if self._manner.file else now
+        if not (self._sampling.wants(at) and self._manner.wanted()):
             self._tally.skipped += 1
             self.last_arrival = now
             return True

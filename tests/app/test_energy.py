@@ -7,14 +7,17 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.app import energy as module
+from edge.app.box import Box
 from edge.app.energy import BoxEnergy
 from edge.bus.lanes import LATEST, LanePolicy
 from edge.config.energy import EnergyConfig
+from edge.config.root import Config
 from edge.contracts import Picture
 from edge.errors import PartFailed
 from edge.event import FRAME_TAKEN, Event, Outcome
@@ -22,6 +25,7 @@ from edge.frame import Encoded
 from edge.ops.energy import Counter, Meter, Unread
 from edge.ops.metrics import Metrics
 from tests.parts import MORNING, until
+from tests.places import shared
 
 NOT_YET = [{"text": "the counters were not read yet", "hint": ""}]
 
@@ -215,9 +219,11 @@ async def test_a_source_that_waits_rather_than_lose_a_frame_loses_none_to_the_ca
     replay, gate = Counts(), Counts()
     async with measuring(Draws("gpu0", 100), power_cap=50, least_fps=10) as box:
         replayed = box.thin(replay.hand, lambda _: LanePolicy("block", 4))
+        camera = box.wanted("yard", lambda _: LanePolicy("block", 4))
         offer = box.thin(gate.hand, lambda _: LATEST)
         for number in range(1000):
             await replayed(frame(number), replay.settle)
+            assert camera()
             await offer(frame(number), gate.settle)
             await asyncio.sleep(0.01)
             if len(gate.ended) > 20:
@@ -227,10 +233,42 @@ async def test_a_source_that_waits_rather_than_lose_a_frame_loses_none_to_the_ca
     assert not replay.ended
 
 
+async def test_a_camera_asks_before_it_decodes_and_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.ops.power_cap.SETTLE", 0.4)
+    clip = shared("data/seq-dev/worker_zone.mp4")
+    box = Box(
+        Config.model_validate(
+            {
+                "box": {"site": "s", "node": "n", "state": str(tmp_path / "state")},
+                "sources": {"gate": {"kind": "camera", "url": str(clip), "loop": True}},
+                "detect": {"engine": "builtin"},
+                "store": {"kind": "folder", "path": str(tmp_path / "out")},
+                "web": {"port": 0},
+                "energy": {"every": "500ms", "power_cap": 50, "least_fps": 2},
+            }
+        )
+    )
+    box.energy._find = lambda: Meter((Draws("gpu0", 100),), ())
+    running = asyncio.create_task(box.run(), name="box")
+    await until(lambda: running.done() or box.energy.status()["capped"] > 20, 60)
+    camera = box.sources._open["gate"]
+    assert camera.status().state == "streaming"
+    box.stop()
+    await asyncio.wait({running}, timeout=30)
+    running.result()
+    capped = box.energy.status()["capped"]
+    assert capped == camera.status().counts["skipped"], "the bus left out some, too"
+    taken = told(box.metrics, "edge_pictures_taken_total", source="gate")
+    assert taken == capped + camera.status().counts["offered"]
+
+
 async def test_without_a_cap_nothing_stands_between() -> None:
     counts = Counts()
     box = BoxEnergy(EnergyConfig(), Metrics())
     assert box.thin(counts.hand, lambda _: LATEST) == counts.hand
+    assert box.wanted("gate", lambda _: LATEST)()
 
 
 async def test_a_cap_without_a_measure_lets_all_through_and_says_that_it_does_nothing() -> None:

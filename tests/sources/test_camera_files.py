@@ -16,9 +16,10 @@ from edge.config.sources import CameraConfig
 from edge.contracts import Picture
 from edge.errors import PartFailed
 from edge.event import FRAME_TAKEN, Event, Outcome
-from edge.frame import Frame
+from edge.frame import Frame, Pixels
 from edge.ops.metrics import Metrics
 from edge.sources.camera import Camera
+from edge.sources.capture_opencv import OpenCvReader
 from tests.places import need, shared
 from tests.sources.conftest import PATIENCE, MakeVideo, Watch, frame_of
 
@@ -59,6 +60,31 @@ async def test_a_fast_file_gives_every_frame_with_its_own_time() -> None:
     assert first.id == f"clip-{first.data.taken_at:%Y%m%dT%H%M%S.%fZ}"
     assert camera.status().state == "finished"
     assert camera.status().counts["offered"] == 71
+
+
+async def test_a_frame_that_is_not_wanted_is_not_decoded_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, asked, decode = 0, itertools.count(), OpenCvReader.retrieve
+
+    def retrieve(reader: OpenCvReader) -> Pixels | None:
+        nonlocal whole
+        whole += 1
+        return decode(reader)
+
+    def wanted() -> bool:
+        return next(asked) % 10 == 0
+
+    monkeypatch.setattr(OpenCvReader, "retrieve", retrieve)
+    for pace, frames in (("real_time", 8), ("fast", 71)):
+        section = {"kind": "camera", "url": str(shared("data/seq-dev/worker_zone.mp4"))}
+        settings = CameraConfig.model_validate({**section, "pace": pace})
+        camera = Camera("c", settings, metrics=Metrics(), origin="/s/b", wanted=wanted)
+        whole = 0
+        assert len(await every_frame(camera)) == frames == whole, "a fast file loses none"
+        counts = camera.status().counts
+        assert (counts["read"], counts["skipped"]) == (71, 71 - frames)
+        assert camera.status().state == "finished"
 
 
 async def test_the_same_file_gives_the_same_events_again() -> None:
