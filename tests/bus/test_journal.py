@@ -255,7 +255,7 @@ async def test_a_note_in_another_transaction_wakes_those_who_wait(tmp_path: Path
         assert waiter.is_set()  # there may be something from before
         waiter.clear()
         await journal._pieces.database.do(journal.note_of([arrival(1, "two")]))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiter.wait()
         assert ids(await take_all(journal, "two")) == ["e1"]
 
@@ -267,7 +267,7 @@ async def test_a_caller_who_gave_up_still_wakes_the_trigger(tmp_path: Path) -> N
         caller = asyncio.create_task(journal.accept([arrival(1)]), name="caller")
         await asyncio.sleep(0)
         caller.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await waiter.wait()
         assert ids(await take_all(journal)) == ["e1"]
 

@@ -316,7 +316,7 @@ def test_among_sources_that_always_have_something_none_gets_two_turns_more(
 ) -> None:
     async def whole() -> list[str]:
         lanes, ends, taken = Lanes(Metrics(), lambda _: policy), Ends(), []
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             offers = []
             for number in range(rounds * many):
                 # the first is the busiest: it always fills its lane

@@ -80,7 +80,7 @@ def level(name: str) -> Apply:
 
 
 async def ends(one: Desired) -> str:
-    await until(lambda: one.standing.trial is None, 10)
+    await until(lambda: one.standing.trial is None, 30)
     return one.report.state
 
 
@@ -104,7 +104,7 @@ async def test_it_goes_back_when_something_was_never_well(tmp_path: Path) -> Non
     async with desired(tmp_path, box) as one:
         await one.apply(level("debug"))
         assert await ends(one) == "rolled_back"
-        await until(lambda: box.taken == ["debug", "info"], 5)
+        await until(lambda: box.taken == ["debug", "info"], 30)
         assert (one.report.reason, one.told().file) == ("the gate is dark", True)
 
 
@@ -135,13 +135,13 @@ async def test_what_needs_a_fresh_start_gets_one_and_is_judged_there(tmp_path: P
     box = OneBox(restart_for=["web.port"])
     async with desired(tmp_path, box) as one:
         assert (await one.apply(level("debug"))).restart == ["web.port"]
-        await until(lambda: box.restarts == 1, 5)
+        await until(lambda: box.restarts == 1, 30)
         assert (box.taken, one.report.state) == ([], "probation")
     box = OneBox(well=False, restart_for=["web.port"])
     async with desired(tmp_path, box) as one:
         assert one.standing.trial is not None
         assert await ends(one) == "rolled_back"
-        await until(lambda: box.restarts == 1, 5)
+        await until(lambda: box.restarts == 1, 30)
     async with desired(tmp_path, OneBox()) as one:
         assert one.told().file
 

@@ -128,7 +128,7 @@ async def test_a_long_list_of_other_names_is_not_read_to_its_end(odd_s3: OddS3) 
     store = odd_store(odd_s3)
     await store.open()
     work = asyncio.create_task(store.remove("a.jpg"), name="remove")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not removed:
             removed = sum(method == "DELETE" for method, _, _ in odd_s3.seen)
             await asyncio.sleep(0.01)

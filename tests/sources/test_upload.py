@@ -42,7 +42,7 @@ def uploads(clock: Clock | None = None, max_bytes: int | None = None, **config: 
 
 async def take(source: Uploads) -> Event[Picture]:
     events: AsyncIterator[Event[Picture]] = source.events()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await anext(events)
 
 
@@ -183,7 +183,7 @@ async def test_an_original_is_forgotten_when_its_event_is_settled_even_if_no_oth
         assert tracemalloc.get_traced_memory()[0] > size
         await source.settle(event, Outcome.DONE)
         del event
-        async with asyncio.timeout(5):  # the thread that hashed it lets go a little later
+        async with asyncio.timeout(30):  # the thread that hashed it lets go a little later
             while tracemalloc.get_traced_memory()[0] > size / 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     finally:
@@ -255,7 +255,7 @@ async def test_waiting_ends_with_the_job() -> None:
     event = await take(source)
     assert not waiting.done()
     await source.settle(event, Outcome.DONE)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         status = await waiting
     assert status is not None
     assert status.state == "done"
@@ -333,7 +333,7 @@ async def test_closing_ends_the_events_and_tells_those_who_wait() -> None:
     event = await anext(events)
     queued = await source.submit(b"two", "a.jpg")
     await source.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         with pytest.raises(StopAsyncIteration):
             await anext(events)
     dead = await source.get(queued.id)
@@ -351,7 +351,7 @@ async def test_closing_wakes_a_path_that_waits_for_the_next_upload() -> None:
     waiting = asyncio.ensure_future(anext(source.events()))
     await asyncio.sleep(0)
     await source.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         with pytest.raises(StopAsyncIteration):
             await waiting
 

@@ -15,7 +15,7 @@ from tests.web.traffic_parts import wire_event
 
 
 async def next_event(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             line = await answer.content.readline()
             if line.startswith(b"data: "):
@@ -81,13 +81,13 @@ async def test_a_quiet_stream_gives_signs_of_life(
 ) -> None:
     monkeypatch.setattr(events, "TICK", 0.02)
     monkeypatch.setattr(events, "SIGN_OF_LIFE", 2)
-    async with await tail(site) as answer, asyncio.timeout(5):
+    async with await tail(site) as answer, asyncio.timeout(30):
         for line in (b": events\n", b"\n", b":\n", b"\n", b":\n"):
             assert await answer.content.readline() == line
 
 
 async def until(what: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not what():  # noqa: ASYNC110 (it waits for what others do)
             await asyncio.sleep(0.02)
 
@@ -129,7 +129,7 @@ async def test_there_are_so_many_seats(site: Site) -> None:
 
 async def test_the_box_that_stops_ends_the_streams(site: Site) -> None:
     async with await tail(site) as answer:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await site.server.stop()
             await answer.read()
     assert site.box.traffic.watchers == {}

@@ -72,7 +72,7 @@ async def test_what_is_large_is_read_beside_the_loop(site: Site) -> None:
     assert len(site.box.traffic.taken) == 1001
     assert len(readers()) == 1
     await site.server.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while readers():  # noqa: ASYNC110 (a thread has no event)
             await asyncio.sleep(0.01)
 

@@ -113,7 +113,7 @@ async def test_signing_out_ends_the_streams_of_the_session(locked: Site) -> None
     async with locked.client.get(locked.at("/v1/stream")) as stream:
         assert stream.status == 200
         await locked.client.post(locked.at("/sign-out"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await stream.content.readany():
                 pass
 

@@ -124,7 +124,7 @@ async def test_a_long_one_goes_on_behind_its_answer_and_tells(commanded: Command
     polled = await commanded.box.commands.executor.reply_of("c-1")
     assert polled is not None
     assert polled.status in ("accepted", "progress")
-    await until(lambda: bool(told) and told[-1].status != "progress", 10)
+    await until(lambda: bool(told) and told[-1].status != "progress", 30)
     assert (told[-1].status, told[-1].code) == ("error", "dependency_down")
     assert (await tell(commanded, raw)).code == "dependency_down"
 

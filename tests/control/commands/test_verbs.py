@@ -105,7 +105,7 @@ async def test_delivery_pauses_goes_on_and_is_hurried(commanded: Commanded, tmp_
     await until(lambda: box.outbox.stats().waiting == 0, 30)
     await commanded.does("sync.now")
     assert (await commanded.does("sync.pause", seconds=0.3))["until"]
-    await until(lambda: not box.commands.sync.paused, 10)
+    await until(lambda: not box.commands.sync.paused, 30)
     await until(lambda: box.outbox.stats().waiting == 0, 30)
 
 
@@ -118,7 +118,7 @@ async def test_a_shut_store_is_tried_at_once(tmp_path: Path) -> None:
         await it.does("sync.resume")
         (tmp_path / "out").unlink()
         await it.does("sync.now")
-        await until(lambda: box.forwarder.status()["state"] == "up", 5)
+        await until(lambda: box.forwarder.status()["state"] == "up", 30)
 
 
 async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_the_log_gets_louder(commanded: Commanded) -> None:
 async def test_a_restart_is_answered_and_then_the_box_stops(commanded: Commanded) -> None:
     reply = await commanded.say("service.restart", key="again")
     assert reply.status == "ok"
-    await until(commanded.box._stopping.is_set, 5)
+    await until(commanded.box._stopping.is_set, 30)
 
 
 # -- privacy
