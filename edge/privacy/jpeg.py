@@ -36,7 +36,7 @@ to be saved, less what the way to the GPU costs, which nobody has measured.
 
 With each fourth, whatever is wrong over 64 rows of pixels is found for certain and at once: a copy
 that was not done, another picture, what a detector had in that memory. What is lower is found
-within four pictures if it stays. Until then, and finer than a block, something of another picture
+within a few pictures if it stays. Until then, and finer than a block, something of another picture
 could come out; only of a redacted one, since the encoder's memory was zeroed when it got it.
 """
 _WHOLE = 512
@@ -72,7 +72,7 @@ class CheckedJpeg:
             return None
         every = EVERY if pixels.shape[0] >= _WHOLE else 1
         try:
-            return self._made(pixels, quality, first=next(self._count) % every, every=every)
+            return self._made(pixels, quality, first=_turn(next(self._count)) % every, every=every)
         except PartFailed as error:
             self._give_up(error)
             return None
@@ -119,6 +119,11 @@ class CheckedJpeg:
         )
         if isinstance(error, GpuLost):
             self._lost(error)
+
+
+def _turn(number: int) -> int:
+    """Count on by one more after each round: cameras that take turns are not stuck to a row."""
+    return number + number // EVERY
 
 
 def _padded(pixels: Pixels) -> Pixels:

@@ -194,6 +194,32 @@ def test_nothing_but_the_picture_is_taken_over() -> None:
     assert encoder.asked == 1
 
 
+@pytest.mark.parametrize("cameras", [1, 2, 3, 4, 8])
+def test_each_row_of_each_camera_is_looked_at_when_cameras_take_turns(cameras: int) -> None:
+    pixels = [noise(64, 512, seed, 9) for seed in range(cameras)]
+    for camera in range(cameras):
+        for row in range(EVERY):
+            encoder = Encoder()
+            checked = CheckedJpeg(encoder)
+            encoder.see = blot(pixels[camera], row)
+            made = [checked(pixels[n % cameras], 85) for n in range(8 * EVERY * cameras)]
+            assert checked.given_up, f"row {row} of camera {camera}"
+            assert not made[-1]
+
+
+def blot(of: Pixels, row: int) -> Callable[[Pixels], Pixels]:
+    """Return what makes one row of blocks of one picture another one."""
+
+    def see(pixels: Pixels) -> Pixels:
+        if not np.array_equal(pixels, of):
+            return pixels
+        pixels = pixels.copy()
+        pixels[16 * row : 16 * row + 16] ^= 0x40
+        return pixels
+
+    return see
+
+
 def test_the_processor_takes_over_at_the_first_doubt_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
