@@ -202,7 +202,7 @@ async def camera(name: str, config: CameraConfig) -> Finding:
     finally:
         await source.close()
     if frames:
-        return _seen(name, status, frames)
+        return _seen(name, status, frames, source.decoder)
     return _unseen(name, status, error, limit)
 
 
@@ -234,14 +234,15 @@ async def _watch(source: Source, limit: float) -> int:
     return frames
 
 
-def _seen(name: str, status: SourceStatus, frames: int) -> Finding:
+def _seen(name: str, status: SourceStatus, frames: int, decoder: str) -> Finding:
     width, height = status.size or (0, 0)
     fps = status.fps or frames / _WATCHED
-    return Finding(
-        name=f"source {name}",
-        state="ok",
-        text=f"{status.where} - {width}x{height}, about {fps:.0f} frames a second",
-    )
+    text = f"{status.where} - {width}x{height}, about {fps:.0f} frames a second"
+    name, text = f"source {name}", f"{text}, {decoder}" if decoder else text
+    if "the processor" in decoder:  # and the file asks for the GPU
+        hint = 'it works; decode = "cpu" says the same without trying'
+        return Finding(name=name, state="warn", text=text, hint=hint)
+    return Finding(name=name, state="ok", text=text)
 
 
 def _unseen(name: str, status: SourceStatus, error: EdgeError | None, limit: float) -> Finding:

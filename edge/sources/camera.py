@@ -94,6 +94,7 @@ class Camera:
             return
         if self._address is None:
             raise self._fault or PartFailed("no address")
+        await self._look_for_gpu(self._address)
         watch = self._watch = self._make_watch(self._address)
         life = asyncio.create_task(watch.run(), name=f"camera {self.name}")
         life.add_done_callback(lambda _: self._fresh.set())
@@ -116,6 +117,11 @@ class Camera:
             life.cancel()
             await asyncio.gather(life, return_exceptions=True)
             await watch.threads_end(_CLOSING)
+
+    @property
+    def decoder(self) -> str:
+        """Who decodes it and why, in words; empty where nobody asked for a GPU, or none knows."""
+        return self._decoding.told
 
     async def settle(self, event: Event[Picture], outcome: Outcome, reason: str = "") -> None:
         """Make room for the next frame of a fast file."""
@@ -182,14 +188,22 @@ class Camera:
         )
         return watch
 
+    async def _look_for_gpu(self, address: Address) -> None:
+        """Ask before the first opening, which has a time limit, what may take seconds."""
+        if self._wants_gpu(address):
+            ways = gpu_ways(address, **self._limits(address))
+            await asyncio.to_thread(self._decoding.choose, ways)
+
+    def _wants_gpu(self, address: Address) -> bool:
+        return address.kind == "rtsp" and self._config.decode == "gpu"
+
     def _reader(self, address: Address) -> Reader:
         """Choose what reads this kind of address."""
-        if address.kind == "rtsp" and self._config.decode == "gpu":
-            processor = self._by_processor(address)
-            return GpuReader(
-                self._decoding, ways=gpu_ways(address, **self._limits(address)), processor=processor
-            )
-        return self._by_processor(address)
+        processor = self._by_processor(address)
+        if not self._wants_gpu(address):
+            return processor
+        ways = gpu_ways(address, **self._limits(address))
+        return GpuReader(self._decoding, ways=ways, processor=processor)
 
     def _by_processor(self, address: Address) -> Reader:
         if address.tls:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _TRIES = 3
 """So often within an hour the GPU may begin to decode a camera."""
 _HOUR = 3600.0
+_asking = threading.Lock()
+"""Each camera asks the same at the start; the answers are kept, so that one at a time is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class GpuDecoding:
         self._passed_over: list[str] = []
         #: why the processor decodes from now on; empty: the GPU does
         self.given_up = ""
+        #: who decodes and why, in words; empty: nobody knows yet
+        self.told = ""
 
     def begin(self, ways: Sequence[Way]) -> Way | None:
         """Return the way that decodes the stream that is opened now, the best first; may block.
@@ -63,7 +67,7 @@ class GpuDecoding:
         """
         if self.given_up:
             return None
-        way = self._choose(ways)
+        way = self.choose(ways)
         now = time.monotonic()
         while self._begun and self._begun[0] < now - _HOUR:
             self._begun.popleft()
@@ -74,25 +78,30 @@ class GpuDecoding:
         self.give_up(often if way else "; ".join(self._passed_over))
         return None
 
-    def _choose(self, ways: Sequence[Way]) -> Way | None:
-        self._passed_over = []
-        for way in ways:
-            why = way.why_not()
-            if not why:
-                return way
-            self._passed_over.append(why)
+    def choose(self, ways: Sequence[Way]) -> Way | None:
+        """Return the first way that this box has; may block where nobody asked before."""
+        passed_over: list[str] = []
+        self._passed_over = passed_over
+        with _asking:
+            for way in ways:
+                why = way.why_not()
+                if not why:
+                    return way
+                passed_over.append(why)
         return None
 
     def give_up(self, why: str) -> None:
         """Leave the camera to the processor, until it or the box is started anew."""
         if not self.given_up:
             self.given_up = why
-            log.warning("camera %s is decoded by the processor: %s", self._name, why)
+            self.told = f"decoded by the processor: {why}"
+            log.warning("camera %s is %s", self._name, self.told)
 
     def works(self, way: Way) -> None:
         """Say that its first picture came."""
         why = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
-        log.info("camera %s is decoded by the GPU, by %s%s", self._name, way.name, why)
+        self.told = f"decoded by the GPU, by {way.name}{why}"
+        log.info("camera %s is %s", self._name, self.told)
 
 
 class GpuReader:

@@ -24,8 +24,9 @@ from edge.config.sources import BucketConfig, FolderConfig
 from edge.config.web import WebConfig
 from tests.places import free_port, shared
 from tests.servers.rgw import Rgw, bucket, rgw
+from tests.servers.rtsp import StartRtsp, start_rtsp
 
-__all__ = ["bucket", "rgw"]
+__all__ = ["bucket", "rgw", "start_rtsp"]
 
 Printed = pytest.CaptureFixture[str]
 
@@ -137,6 +138,28 @@ async def test_a_video_file_gives_its_size_and_speed() -> None:
     assert found.state == "ok"
     assert "480x270" in found.text
     assert "frames a second" in found.text
+
+
+async def test_a_camera_that_the_gpu_should_decode_says_why_it_does_not(
+    start_rtsp: StartRtsp,
+) -> None:
+    clip = shared("data/seq-dev/worker_zone.mp4")
+    config = loads(
+        f'[sources.c]\nkind = "camera"\nurl = "{start_rtsp(clip).url()}"\ndecode = "gpu"\n'
+        '[store]\nkind = "folder"\npath = "out"\n',
+        "edge.toml",
+    )
+    source = config.sources["c"]
+    assert source.kind == "camera"
+    found = await parts.camera("c", source)
+    if "decoded by the GPU" in found.text:
+        pytest.skip("there is a GPU here")
+    assert found.state == "warn"
+    assert "frames a second, decoded by the processor: " in found.text
+    assert found.hint
+    plain = await parts.camera("c", source.model_copy(update={"decode": "cpu"}))
+    assert plain.state == "ok"
+    assert "decoded" not in plain.text
 
 
 async def test_checks_run_at_once_and_one_that_hangs_does_not_hold_the_others() -> None:

@@ -251,6 +251,7 @@ async def test_a_camera_asks_for_the_gpu_and_streams_without_one(
     viewer = watch(start_rtsp(make_video("gop1.mp4")).url(), decode="gpu")
     await viewer.frames(10)
     assert viewer.camera.status().counts["reconnects"] == 0
+    assert viewer.camera.decoder.startswith("decoded by the ")
     if no_gpu():
         assert [said.split(": ")[0] for said in messages(caplog)] == [
             "camera gate is decoded by the processor"
@@ -267,6 +268,7 @@ async def test_a_camera_that_does_not_ask_hears_nothing_of_gpus(
     viewer = watch(start_rtsp(make_video("gop1.mp4")).url())
     await viewer.frames(3)
     assert not [record for record in caplog.records if "GPU" in record.getMessage()]
+    assert not viewer.camera.decoder
 
 
 async def test_a_gpu_that_fails_costs_a_camera_nothing(
