@@ -130,7 +130,7 @@ def test_recorded_traffic_keeps_its_gaps(box: RunningBox, tmp_path: Path) -> Non
             out.write(f'{{"at": "2026-05-04T{moment}", "event": {event}}}\n')
     began = time.monotonic()
     assert main(["event", "send", "-f", str(file), "--pace"]) == 0
-    assert 0.6 <= time.monotonic() - began < 5
+    assert 0.6 <= time.monotonic() - began < 20
     assert taken(box) == ["0", "1", "2", "3"]
 
 

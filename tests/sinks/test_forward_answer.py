@@ -134,4 +134,4 @@ async def test_the_beginning_of_a_refusal_is_kept(odd_sink: OddSink) -> None:
     started = time.monotonic()
     error = await refused(odd_sink, Rejected)
     assert error.answer == b"x" * KEPT
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10

@@ -51,7 +51,7 @@ def basic(user: str, password: str) -> str:
 async def test_a_notification_is_on_disk_when_it_is_answered(open_hook: Site) -> None:
     began = time.perf_counter()
     assert await post(open_hook, query=f"?token={PLAIN}") == 204
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 1.0
     assert [event.subject for event in open_hook.box.intake.taken] == [KEY]
 
 
@@ -101,7 +101,7 @@ async def test_who_shows_no_token_is_turned_away_and_not_told_it(
     found = await asyncio.gather(*(post(open_hook, headers=one) for one in wrong))
     assert found == [401] * len(wrong)
     # a gateway that repeats at once is slowed down, and nobody waits for anybody else
-    assert 1.0 <= time.perf_counter() - began < 2.5
+    assert 1.0 <= time.perf_counter() - began < 5
     url = open_hook.at("/hooks/s3?token=WRONG-SECRET")
     async with open_hook.client.post(url, data=webhook()) as answer:
         text = await answer.text()
@@ -144,7 +144,7 @@ async def test_inability_is_said_slowly(open_hook: Site) -> None:
     ) as answer:
         error = (await answer.json())["error"]
     assert (answer.status, error["code"]) == (503, "journal_full")
-    assert 1.0 <= time.perf_counter() - began < 2.5
+    assert 1.0 <= time.perf_counter() - began < 10
     open_hook.box.intake.refuses = None
     assert await post(open_hook, query=f"?token={PLAIN}") == 204
 

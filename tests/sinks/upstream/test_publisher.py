@@ -245,4 +245,4 @@ async def test_what_can_be_sent_in_time_is_sent_at_the_end(
         await box.queue.put(message(501))
         began = time.monotonic()
         assert not await box.publisher.drain(0.5)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10

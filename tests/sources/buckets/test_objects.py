@@ -211,7 +211,7 @@ async def test_a_gateway_that_hangs_or_is_dead_is_unreachable_until_it_is_back(
     rgw.freeze()
     began = time.monotonic()
     await refused(objects.get(ref), PartFailed, "unreachable")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     rgw.kill()
     error = await refused(objects.get(ref), PartFailed, "unreachable")
     assert error.hint

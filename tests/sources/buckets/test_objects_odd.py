@@ -266,7 +266,7 @@ async def test_a_body_that_drips_is_given_up(
     made.append(reader(raw(talk).endpoint, timeout="100ms"))
     began = time.monotonic()
     await refused(made[0].get(ObjectRef(bucket="frames", key="a")), PartFailed, "unreachable")
-    assert 0.9 < time.monotonic() - began < 4
+    assert 0.9 < time.monotonic() - began < 10
 
 
 async def test_a_body_that_ends_early_is_no_object(
