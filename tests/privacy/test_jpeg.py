@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -94,11 +93,10 @@ def test_photographs_are_believed_and_a_change_of_64_rows_is_found_at_once(
     checked = CheckedJpeg(Encoder())
     assert all(checked(photo, quality) for _ in range(EVERY))
     for top in (0, 100, 333, 656):
-        for first in range(EVERY):
+        for _ in range(2 * EVERY):
             encoder = Encoder()
             encoder.see = changed(top, 64)
             checked = CheckedJpeg(encoder)
-            checked._count = itertools.count(first)
             assert checked(photo, quality) is None, f"rows from {top} on"
 
 
@@ -194,30 +192,21 @@ def test_nothing_but_the_picture_is_taken_over() -> None:
     assert encoder.asked == 1
 
 
-@pytest.mark.parametrize("cameras", [1, 2, 3, 4, 8])
-def test_each_row_of_each_camera_is_looked_at_when_cameras_take_turns(cameras: int) -> None:
-    pixels = [noise(64, 512, seed, 9) for seed in range(cameras)]
-    for camera in range(cameras):
-        for row in range(EVERY):
-            encoder = Encoder()
-            checked = CheckedJpeg(encoder)
-            encoder.see = blot(pixels[camera], row)
-            made = [checked(pixels[n % cameras], 85) for n in range(8 * EVERY * cameras)]
-            assert checked.given_up, f"row {row} of camera {camera}"
-            assert not made[-1]
+@pytest.mark.parametrize("row", range(EVERY))
+def test_every_row_has_its_turn(row: int) -> None:
+    encoder = Encoder()
+    checked = CheckedJpeg(encoder)
+    pixels = noise(64, 512, 2, 9)
 
-
-def blot(of: Pixels, row: int) -> Callable[[Pixels], Pixels]:
-    """Return what makes one row of blocks of one picture another one."""
-
-    def see(pixels: Pixels) -> Pixels:
-        if not np.array_equal(pixels, of):
-            return pixels
+    def blot(pixels: Pixels) -> Pixels:
         pixels = pixels.copy()
         pixels[16 * row : 16 * row + 16] ^= 0x40
         return pixels
 
-    return see
+    encoder.see = blot
+    made = [checked(pixels, 85) for _ in range(100)]  # it is missed once in 10^12
+    assert checked.given_up
+    assert made[-1] is None
 
 
 def test_the_processor_takes_over_at_the_first_doubt_and_says_so_once(
