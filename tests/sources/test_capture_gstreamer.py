@@ -18,7 +18,7 @@ from edge.frame import Pixels
 from tests.places import need
 from tests.servers.rtsp import StartRtsp
 from tests.sources.conftest import MakeVideo
-from tests.sources.gst_parts import H264, H265, LOGIN, Open, by_processor, opened, pictures
+from tests.sources.decoding_parts import H264, H265, LOGIN, Open, by_processor, opened, pictures
 
 __all__ = ["opened"]
 

@@ -17,7 +17,15 @@ from edge.sources.capture_gstreamer import GstReader, why_not
 from tests.places import need
 from tests.servers.rtsp import StartRtsp
 from tests.sources.conftest import MakeVideo, Watch
-from tests.sources.gst_parts import H264, LOGIN, READ_TIMEOUT, Open, by_processor, opened, pictures
+from tests.sources.decoding_parts import (
+    H264,
+    LOGIN,
+    READ_TIMEOUT,
+    Open,
+    by_processor,
+    opened,
+    pictures,
+)
 
 __all__ = ["opened"]
 

@@ -1,4 +1,4 @@
-"""A GStreamer that decodes with the processor, in the place of a Jetson's."""
+"""Who reads a camera under test: the processor, or a GStreamer that has it decode in its place."""
 
 from __future__ import annotations
 
@@ -65,3 +65,8 @@ def pictures(reader: Reader, count: int) -> list[Pixels]:
         assert pixels is not None
         found.append(pixels)
     return found
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the log says of who decodes."""
+    return [record.getMessage() for record in caplog.records if "decoded by" in record.getMessage()]
