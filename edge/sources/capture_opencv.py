@@ -12,7 +12,7 @@ import numpy as np
 from edge.errors import PartFailed
 from edge.frame import Pixels
 
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # TCP: no torn pictures, one port. No TLS protocol in the list: OpenCV's wheel carries an OpenSSL
 # of 2021, and a camera must not lead there by a redirect either. Measured: fpsprobesize alone
 # brings the opening of an RTSP stream from 1.9 s to 0.5 s, analyzeduration (µs) to 0.2 s.
@@ -26,7 +26,7 @@ _QUICK = _THOROUGH + "|analyzeduration;100000"
 _USUAL_FPS = 25.0
 _environment = threading.Lock()
 
-os.environ[_OPTIONS] = _QUICK
+os.environ[OPTIONS] = _QUICK
 
 
 class Reader(Protocol):
@@ -103,7 +103,7 @@ class OpenCvReader:
         # FFmpeg's options come by a variable of the whole process, read when a stream is opened.
         # The lock is not held while opening: a race costs another camera 0.3 s, nothing else.
         with _environment:
-            os.environ[_OPTIONS] = options
+            os.environ[OPTIONS] = options
         try:
             opened = self._capture.open(self._url, self._backend, self._limits)
         except cv2.error as error:

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from edge.errors import PartFailed
 from edge.frame import Pixels
-from edge.sources import capture_opencv as _  # noqa: F401 (it sets how OpenCV opens a stream)
+from edge.sources import capture_opencv
 
 LIBRARY = "PyNvVideoCodec"
 _SEQUENCE = {"h264": (0x1F, 7, 5), "hevc": (0x7E, 33 << 1, 31 << 1)}
@@ -156,8 +156,9 @@ class Judge:
     (16 to 235, or all), which neither NUT nor the library tells.
     """
 
-    def __init__(self, packet: NDArray[np.uint8] | None = None) -> None:
+    def __init__(self, packet: NDArray[np.uint8] | None = None, codec: str = "") -> None:
         self._packet = packet
+        self._codec = codec
         self._levels: NDArray[np.uint8] | None = None
 
     def look(self, picture: NDArray[np.uint8]) -> None:
@@ -169,7 +170,7 @@ class Judge:
         """
         if self._packet is None:
             return
-        want, self._packet = by_processor(self._packet), None
+        want, self._packet = by_processor(self._packet, self._codec), None
         if want is None or want.shape[:2] != (picture.shape[0] * 2 // 3, picture.shape[1]):
             raise PartFailed("the processor makes no such picture of its first one")
         limited = _difference(want, picture)
@@ -232,7 +233,7 @@ class Child:
         sequence = sequence_in(packet, self._codec) if key else b""
         if self._decoder is None or (sequence and sequence != self._sequence):
             self._decoder, self._sequence = self._new_decoder(), sequence
-            self._judge = Judge(packet)
+            self._judge = Judge(packet, self._codec)
         return self._decoder.decode(packet)
 
     def retrieve(self) -> dict[str, Any]:
@@ -332,16 +333,19 @@ def sequence_in(packet: NDArray[np.uint8], codec: str) -> bytes:
     return found
 
 
-def by_processor(packet: NDArray[np.uint8]) -> Pixels | None:
+def by_processor(packet: NDArray[np.uint8], codec: str) -> Pixels | None:
     """Decode a packet that needs no other one, ``(h, w, 3)`` uint8 BGR; None where it cannot."""
     with contextlib.closing(os.fdopen(os.memfd_create("packet"), "wb")) as file:
         file.write(packet.tobytes())
         file.flush()
+        usual = os.environ[capture_opencv.OPTIONS]
+        # Of one picture alone FFmpeg does not always guess what it is.
+        os.environ[capture_opencv.OPTIONS] = f"input_format;{codec}"
         capture = cv2.VideoCapture()
         one = [cv2.CAP_PROP_N_THREADS, 1]
-        if not capture.open(f"/proc/self/fd/{file.fileno()}", cv2.CAP_FFMPEG, one):
-            return None
-        whole, pixels = capture.read()
+        opened = capture.open(f"/proc/self/fd/{file.fileno()}", cv2.CAP_FFMPEG, one)
+        os.environ[capture_opencv.OPTIONS] = usual
+        whole, pixels = capture.read() if opened else (False, None)
         return np.asarray(pixels, np.uint8) if whole else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -97,4 +98,24 @@ def test_a_sequences_parameters_are_found(tmp_path: Path, coder: str) -> None:
 def test_a_packet_without_parameters_has_none(packet: bytes) -> None:
     data = np.frombuffer(packet, np.uint8)
     assert sequence_in(data, "h264") == (b"\x67" if packet == b"\0\0\1\x67" else b"")
-    assert by_processor(data) is None
+    assert by_processor(data, "h264") is None
+
+
+@pytest.mark.parametrize(("codec", "coder"), [("h264", "libx264"), ("hevc", "libx265")])
+def test_the_processor_makes_a_picture_of_any_packet_that_begins_anew(
+    tmp_path: Path, codec: str, coder: str
+) -> None:
+    """Of open groups of pictures, too, whose first one alone FFmpeg does not take for video."""
+    video = tmp_path / f"open.{codec}"
+    source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=10:d=3"]
+    coding = ["-c:v", coder, f"-{coder[3:]}-params", "open-gop=1:keyint=10:bframes=2:log-level=0"]
+    ffmpeg = [need("ffmpeg", "ffmpeg"), "-v", "error"]
+    subprocess.run([*ffmpeg, *source, *coding, "-pix_fmt", "yuv420p", video], check=True)
+    raw = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    made = []
+    while raw.grab():
+        whole, packet = raw.retrieve()
+        if whole and raw.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME):
+            made.append(by_processor(np.asarray(packet, np.uint8).reshape(-1), codec))
+    assert len(made) >= 3
+    assert {None if one is None else one.shape for one in made} == {(180, 320, 3)}
