@@ -11,8 +11,8 @@ class TensorRTConfig(Section):
 
     library_path: str = key(
         "",
-        "Directory that has the Python packages tensorrt and pycuda, openvino or PyNvVideoCodec, or "
-        "libnvjpeg; empty: where Python and the system keep theirs.",
+        "Directory that has the Python packages tensorrt and pycuda, openvino or PyNvVideoCodec, "
+        "or libnvjpeg; empty: where Python and the system keep theirs.",
     )
     device: int = key(0, "Which GPU, as the driver counts.", ge=0, le=63)
     build: bool = key(True, "Build an engine where there is none for this GPU and model.")
