@@ -17,7 +17,6 @@ import logging
 import math
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import PartFailed
+from edge.ops.own_program import own_command, own_environment
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,7 @@ class Built:
 
 def child_command() -> tuple[list[str], Path]:
     """Return how this very program is started as a builder, and in which directory."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable, "engine", "build-child"], Path("/")
-    # In the directory of the package: "-m" looks for it where the process stands.
-    home = Path(__file__).resolve().parent.parent.parent
-    return [sys.executable, "-m", "edge", "engine", "build-child"], home
+    return own_command("engine", "build-child")
 
 
 def child_environment(
@@ -73,15 +69,7 @@ def child_environment(
         frozen: whether this is a frozen program; None: look.
 
     """
-    own = dict(environ)
-    if getattr(sys, "frozen", False) if frozen is None else frozen:
-        # The frozen program puts its own libraries first; TensorRT needs the system's libstdc++.
-        original = own.pop("LD_LIBRARY_PATH_ORIG", "")
-        own.pop("LD_LIBRARY_PATH", None)
-        if original:
-            own["LD_LIBRARY_PATH"] = original
-        # Without it the child takes itself for a part of this process.
-        own["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
+    own = own_environment(environ, frozen=frozen)
     seen = [one.strip() for one in own.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
     own["CUDA_VISIBLE_DEVICES"] = seen[device] if device < len(seen) else str(device)
     return own
