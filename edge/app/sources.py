@@ -16,9 +16,17 @@ def build_source(box: Box, name: str, config: SourceConfig) -> Source:
     match config:
         case CameraConfig():
             from edge.sources.camera import Camera  # noqa: PLC0415
+            from edge.sources.gpu_ways import Gpu  # noqa: PLC0415
 
-            wanted = box.energy.wanted(name, box.lane_policy)
-            return Camera(name, config, metrics=box.metrics, origin=box.origin, wanted=wanted)
+            gpu = box.config.tensorrt
+            return Camera(
+                name,
+                config,
+                metrics=box.metrics,
+                origin=box.origin,
+                wanted=box.energy.wanted(name, box.lane_policy),
+                gpu=Gpu(gpu.library_path, gpu.device),
+            )
         case SceneConfig():
             from edge.sources.scene import Scene  # noqa: PLC0415
 

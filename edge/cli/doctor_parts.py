@@ -14,6 +14,7 @@ from edge.cli.doctor import Check, Finding, Look, in_thread
 from edge.config.root import Config, state_directory
 from edge.config.sources import BucketConfig, CameraConfig, FolderConfig, SourceConfig
 from edge.config.store import FolderStoreConfig, S3StoreConfig
+from edge.config.tensorrt import TensorRTConfig
 from edge.contracts import Source, SourceStatus
 from edge.errors import EdgeError, PartFailed
 
@@ -44,7 +45,8 @@ def part_checks(config: Config) -> list[Check]:
     if config.privacy.encoder == "gpu":
         checks.append(("encoder", in_thread(lambda: encoder(config))))
     return checks + [
-        (f"source {name}", _source_look(name, source)) for name, source in config.sources.items()
+        (f"source {name}", _source_look(name, source, config))
+        for name, source in config.sources.items()
     ]
 
 
@@ -148,15 +150,15 @@ def ffmpeg(cameras: list[str]) -> Finding:
     )
 
 
-def _source_look(name: str, config: SourceConfig) -> Look:
-    if not config.enabled:
+def _source_look(name: str, source: SourceConfig, config: Config) -> Look:
+    if not source.enabled:
         return _known(Finding(name=f"source {name}", state="ok", text="disabled"))
-    if isinstance(config, CameraConfig):
-        return lambda _: camera(name, config)
-    if isinstance(config, FolderConfig):
-        return in_thread(lambda: folder(name, config))
-    if isinstance(config, BucketConfig):
-        return lambda _: bucket_source(name, config)
+    if isinstance(source, CameraConfig):
+        return lambda _: camera(name, source, config.tensorrt)
+    if isinstance(source, FolderConfig):
+        return in_thread(lambda: folder(name, source))
+    if isinstance(source, BucketConfig):
+        return lambda _: bucket_source(name, source)
     return _known(Finding(name=f"source {name}", state="ok", text="a drawn scene"))
 
 
@@ -185,13 +187,15 @@ async def bucket_source(name: str, config: BucketConfig) -> Finding:
     return Finding(name=f"source {name}", state="ok", text=text)
 
 
-async def camera(name: str, config: CameraConfig) -> Finding:
+async def camera(name: str, config: CameraConfig, gpu: TensorRTConfig) -> Finding:
     """Open a camera, and watch its frames for a moment."""
     from edge.ops.metrics import Metrics
     from edge.sources.camera import Camera
+    from edge.sources.gpu_ways import Gpu
 
     plain = config.model_copy(update={"every": 1, "fps": None, "loop": True, "pace": "real_time"})
-    source = Camera(name, plain, metrics=Metrics(), origin="/doctor")
+    where = Gpu(gpu.library_path, gpu.device)
+    source = Camera(name, plain, metrics=Metrics(), origin="/doctor", gpu=where)
     limit = min(_MOST_WAIT, config.open_timeout + config.stall_after)
     error: EdgeError | None = None
     try:

@@ -80,8 +80,9 @@ class CameraConfig(_Source):
     tls_verify: bool = key(True, "Check the certificate of an rtsps or https camera.")
     decode: Literal["cpu", "gpu"] = key(
         "cpu",
-        "Who decodes an RTSP camera's video. gpu: an NVIDIA GPU's decoder through the program "
-        "ffmpeg, and the processor where that does not work; the log says which and why.",
+        "Who decodes an RTSP camera's video. gpu: an NVIDIA GPU, by PyNvVideoCodec, ffmpeg or (a "
+        "Jetson) GStreamer, whichever is there first, and the processor where none works; the log "
+        "and edge doctor say which and why. Needs the program ffmpeg.",
     )
 
 

@@ -24,7 +24,7 @@ from edge.sources.capture import Capture, Manner, Tally
 from edge.sources.capture_ffmpeg import FfmpegReader
 from edge.sources.capture_gpu import GpuDecoding, GpuReader
 from edge.sources.capture_opencv import OpenCvReader, Reader
-from edge.sources.gpu_ways import Limits, gpu_ways
+from edge.sources.gpu_ways import Gpu, Limits, gpu_ways
 
 _IN_HAND = 8
 """Frames of a file played as fast as possible that may be unsettled at once."""
@@ -46,6 +46,7 @@ class Camera:
         metrics: where pictures are counted.
         origin: ``/{site}/{node}``, in front of the name in an event's ``source``.
         wanted: asked before a live frame is decoded to the end; False: it is left out.
+        gpu: which one may decode it, where the section asks for one.
 
     """
 
@@ -57,6 +58,7 @@ class Camera:
         metrics: Metrics,
         origin: str,
         wanted: Callable[[], bool] = lambda: True,
+        gpu: Gpu | None = None,
     ) -> None:
         self.name = name
         self._wanted = wanted
@@ -74,6 +76,7 @@ class Camera:
         dropped = metrics.pictures_dropped.labels(name, "newer")
         self._tally = Tally(dropped=dropped.inc)
         self._decoding = GpuDecoding(name)
+        self._gpu = gpu or Gpu()
         self._watch: Watch | None = None
         self._fresh = asyncio.Event()
         self._closed = False
@@ -191,7 +194,7 @@ class Camera:
     async def _look_for_gpu(self, address: Address) -> None:
         """Ask before the first opening, which has a time limit, what may take seconds."""
         if self._wants_gpu(address):
-            ways = gpu_ways(address, **self._limits(address))
+            ways = gpu_ways(address, self._gpu, **self._limits(address))
             await asyncio.to_thread(self._decoding.choose, ways)
 
     def _wants_gpu(self, address: Address) -> bool:
@@ -202,7 +205,7 @@ class Camera:
         processor = self._by_processor(address)
         if not self._wants_gpu(address):
             return processor
-        ways = gpu_ways(address, **self._limits(address))
+        ways = gpu_ways(address, self._gpu, **self._limits(address))
         return GpuReader(self._decoding, ways=ways, processor=processor)
 
     def _by_processor(self, address: Address) -> Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict, Unpack
 
@@ -22,13 +23,25 @@ class Limits(TypedDict):
     read_timeout: float
 
 
-def gpu_ways(address: Address, **limits: Unpack[Limits]) -> list[Way]:
-    """Return each way to read this camera; nothing is opened or asked yet."""
-    pynv = partial(PyNvReader, address, **limits)
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """Which GPU, and where a library for it may be; see ``[tensorrt]``."""
+
+    library_path: str = ""
+    device: int = 0
+
+
+def gpu_ways(address: Address, gpu: Gpu, **limits: Unpack[Limits]) -> list[Way]:
+    """Return each way to read this camera; nothing is opened or asked yet.
+
+    The GPU is PyNvVideoCodec's; ffmpeg takes the first one, and a Jetson has one.
+    """
+    place = (gpu.library_path, gpu.device)
+    pynv = partial(PyNvReader, address, **limits, library_path=gpu.library_path, device=gpu.device)
     ffmpeg = partial(FfmpegReader, address, **limits, passing=NVDEC)
     gst = partial(GstReader, address, **limits)
     return [
-        Way("PyNvVideoCodec", capture_pynvvideocodec.why_not, pynv),
+        Way("PyNvVideoCodec", partial(capture_pynvvideocodec.why_not, *place), pynv),
         Way("ffmpeg", capture_nvdec.probe, ffmpeg),
         Way("GStreamer", capture_gstreamer.why_not, gst),
     ]

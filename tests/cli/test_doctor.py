@@ -134,7 +134,7 @@ async def test_a_video_file_gives_its_size_and_speed() -> None:
     )
     source = config.sources["c"]
     assert source.kind == "camera"
-    found = await parts.camera("c", source)
+    found = await parts.camera("c", source, config.tensorrt)
     assert found.state == "ok"
     assert "480x270" in found.text
     assert "frames a second" in found.text
@@ -151,13 +151,14 @@ async def test_a_camera_that_the_gpu_should_decode_says_why_it_does_not(
     )
     source = config.sources["c"]
     assert source.kind == "camera"
-    found = await parts.camera("c", source)
+    found = await parts.camera("c", source, config.tensorrt)
     if "decoded by the GPU" in found.text:
         pytest.skip("there is a GPU here")
     assert found.state == "warn"
     assert "frames a second, decoded by the processor: " in found.text
     assert found.hint
-    plain = await parts.camera("c", source.model_copy(update={"decode": "cpu"}))
+    other = source.model_copy(update={"decode": "cpu"})
+    plain = await parts.camera("c", other, config.tensorrt)
     assert plain.state == "ok"
     assert "decoded" not in plain.text
 
