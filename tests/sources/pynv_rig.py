@@ -88,14 +88,17 @@ def a_stream(path: Path, *sizes: str, coder: str = "libx264") -> None:
 class FromFile:
     """Stands where ffmpeg is, and passes on a file: what no camera at hand does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *more: str) -> None:
         self._path = path
+        self._more = more
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, output: int) -> None:
         ffmpeg = [need("ffmpeg", "ffmpeg"), "-v", "error", "-i", str(self._path)]
         self.process = subprocess.Popen(
-            [*ffmpeg, "-c", "copy", "-f", "nut", "pipe:1"], stdout=output, stdin=subprocess.DEVNULL
+            [*ffmpeg, "-c", "copy", *self._more, "-f", "nut", "pipe:1"],
+            stdout=output,
+            stdin=subprocess.DEVNULL,
         )
 
     def interrupt(self) -> None:
@@ -107,7 +110,8 @@ class FromFile:
             self.process.wait()
 
 
-def from_file(path: Path, library: str) -> PyNvReader:
+def from_file(path: Path, library: str, *more: str) -> PyNvReader:
+    """Return a reader of a file; ``more`` is what ffmpeg is told of its output."""
     reader = a_reader(read_address("rtsp://127.0.0.1:1/none"), library)
-    reader.pipe = FromFile(path)  # type: ignore[assignment] # all of it that is used
+    reader.pipe = FromFile(path, *more)  # type: ignore[assignment] # all of it that is used
     return reader

@@ -59,6 +59,16 @@ def test_h265_is_decoded_too(tmp_path: Path, library: str) -> None:
     assert [which(picture, want)[0] for picture in found] == list(range(9))
 
 
+def test_parameters_may_come_beside_the_stream_alone(tmp_path: Path, library: str) -> None:
+    """As with cameras that describe their stream when it is opened, and never in it."""
+    video = tmp_path / "a.h264"
+    a_stream(video, "640x360")
+    reader = from_file(video, library, "-bsf:v", "filter_units=remove_types=7-8")
+    reader.open()
+    assert len(pictures(reader, 100)) == 9
+    reader.close()
+
+
 def test_another_codec_is_refused(tmp_path: Path, library: str) -> None:
     video = tmp_path / "a.avi"
     source = ["-f", "lavfi", "-i", "testsrc2=s=640x360:r=10:d=1"]
