@@ -23,6 +23,7 @@ from edge.app import same_view
 from edge.app.bundle import FOLDER, facts_of, pack
 from edge.app.checks import faults
 from edge.app.config import needs_restart
+from edge.app.model_cover import covers_less
 from edge.app.parts import models_directory
 from edge.app.selftest import selftest
 from edge.config.load import loads
@@ -32,6 +33,7 @@ from edge.config.root import Config, state_directory
 from edge.config.sources import SourceConfig
 from edge.control.commands import results as give
 from edge.control.commands.box import Tell
+from edge.control.commands.envelope import Failed
 from edge.control.commands.executor import Executor
 from edge.control.commands.ledger import Ledger
 from edge.control.commands.ratchet import STRENGTH, Floor, both, floor_of, larger
@@ -259,6 +261,17 @@ class BoxCommands:
                 tell(f"{done} of {total} bytes")
 
         await catalog.pull(model, progress=progress)
+
+    def check_model(self, model: str) -> None:
+        config = self._box.config
+        detect = config.detect.model_copy(update={"model": model})
+        why = covers_less(config.model_copy(update={"detect": detect}), config)
+        if why:
+            raise Failed(
+                "forbidden_remote",
+                f"{why}: this may lower privacy",
+                hint=f"edge ctl model.use model={model}, on the box itself; or [control] models",
+            )
 
     async def use_model(self, model: str) -> give.Serving:
         choice = self._box.engine_choice

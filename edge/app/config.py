@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.app import same_view
 from edge.app.checks import faults
+from edge.app.model_cover import covers_less
 from edge.app.secret_ways import astray
 from edge.config.diff import Change, changes
 from edge.config.load import Loaded, examine, examine_tables, parsed, tables_in
@@ -304,6 +305,9 @@ class BoxConfigured:
         )
         for path in [*found, *self._threshold(config, references)]:
             yield _fault(path, "privacy can only be raised from afar")
+        for why in dict.fromkeys(covers_less(config, one) for one in references):
+            if why:
+                yield _fault("detect.model", f"{why}: only the file on the box itself chooses it")
 
     def _astray(self, tables: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
         for path in astray(tables, self._box.desired.file_tables):

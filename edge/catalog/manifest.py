@@ -79,6 +79,8 @@ class Manifest(Part):
     labels: Mapping[str, Annotated[int, Field(ge=0)]] = Field(min_length=1)
     #: scores below are not people
     threshold: float = Field(ge=0.01, le=0.99)
+    #: share of people that are covered at that threshold, on pictures with labels; None: unknown
+    cover: float | None = Field(None, ge=0, le=1)
     #: of two boxes that overlap more than this, the weaker goes
     nms_iou: float = Field(gt=0, le=1)
     input: Input

@@ -144,6 +144,7 @@ def _manifest(known: Manifest, to: Precision, body: bytes) -> Manifest:
         "url": "",
         "sha256": hashlib.sha256(body).hexdigest(),
         "bytes": len(body),
+        "cover": None,
     }
     return make_manifest(table, f"what is known of {known.id}_{to}")
 

@@ -91,7 +91,7 @@ def resemble(known: Manifest, wishes: Wishes, facts: Mapping[str, Any]) -> Manif
     """Make a manifest for a file that is fed and read like a known model."""
     table = known.model_dump()
     table |= {**facts, "about": f"imported, like {known.id}", "url": "", "licence": "unknown"}
-    table["author"] = ""
+    table |= {"author": "", "cover": None}
     table["labels"] = dict(wishes.labels or known.labels)
     table["input"] |= wishes.input
     if wishes.size:

@@ -60,6 +60,11 @@ class ControlConfig(Section):
         "broker are as well as before; else the one before is in force again.",
         gt=0,
     )
+    models: tuple[str, ...] = key(
+        (),
+        "Models that may be chosen from afar though they cover fewer people than the one of this "
+        "file, or nobody has measured how many.",
+    )
     audit_rows: int = key(100_000, "Entries that the audit log keeps; the oldest go first.", ge=100)
 
 

@@ -127,6 +127,10 @@ class Model(Args):
     model: str = Field(min_length=1, max_length=128, description="Its id (model.ls).")
 
 
+class UseModel(Model):
+    """The model that is to look."""
+
+
 class BuildEngine(Args):
     """What to build."""
 

@@ -125,6 +125,15 @@ class CommandedBox(Protocol):
         """Fetch a model. Raises PartFailed."""
         ...
 
+    def check_model(self, model: str) -> None:
+        """See that a model covers as many people as the configuration's. Blocks.
+
+        Raises:
+            Failed: ``forbidden_remote``: it covers fewer, or nobody has measured it.
+
+        """
+        ...
+
     async def use_model(self, model: str) -> give.Serving:
         """Let another model look; return once an engine is up. Raises PartFailed."""
         ...

@@ -160,7 +160,7 @@ async def _pull(box: CommandedBox, args: take.Model, tell: Tell) -> give.Models:
     return give.Models(models=list(await asyncio.to_thread(box.models)))
 
 
-async def _use(box: CommandedBox, args: take.Model, tell: Tell) -> give.Serving:
+async def _use(box: CommandedBox, args: take.UseModel, tell: Tell) -> give.Serving:
     found = await asyncio.to_thread(box.models)
     if not any(one.id == args.model and not one.fault for one in found):
         ids = ", ".join(one.id for one in found if not one.fault) or "none"

@@ -321,6 +321,8 @@ class Executor:
                 return give.Verified(
                     whole=found.whole, entries=found.entries, head=found.head, fault=found.fault
                 )
+        if isinstance(run.args, take.UseModel) and run.caller.channel != "local":
+            await asyncio.to_thread(self._box.check_model, run.args.model)
         return await EFFECTS[run.verb.name](self._box, run.args, tell)
 
     def _finished(self, run: _Run, made: give.Result | BaseException) -> Reply:

@@ -100,8 +100,9 @@ _ROWS = (
     Verb(name="model.pull", kind="change", text="Fetch a known model from its public address.",
          takes=take.Model, answers=give.Models, long=True, limit=1800.0, group=True),
     Verb(name="model.use", kind="change",
-         text="Let another installed model look, until the next restart.",
-         takes=take.Model, answers=give.Serving, long=True, limit=120.0),
+         text="Let another installed model look, until the next restart; from afar only one that "
+         "covers as many people.",
+         takes=take.UseModel, answers=give.Serving, long=True, limit=120.0),
     Verb(name="engine.rebuild", kind="operate", answers=give.Done, long=True, limit=7200.0,
          text="Build this GPU's engine anew; the box looks meanwhile, and swaps if it agrees."),
     Verb(name="engine.build", kind="operate", takes=take.BuildEngine, answers=give.Building,
