@@ -23,6 +23,7 @@ from edge.sources.capture_gpu import GpuDecoding, GpuReader, Way
 from edge.sources.capture_opencv import OpenCvReader
 from edge.sources.capture_pynvvideocodec import why_not
 from tests.gpu import fakes
+from tests.places import ROOT
 from tests.servers.rtsp import StartRtsp
 from tests.sources.conftest import MakeVideo
 from tests.sources.pynv_rig import (
@@ -123,6 +124,45 @@ def test_it_leaves_nothing_behind(
     for process in (reader.process, reader.pipe.process):
         assert process
         assert process.returncode is not None
+
+
+HOLD = """
+import sys, time
+from edge.sources.camera_address import read_address
+from tests.sources.pynv_rig import a_reader
+reader = a_reader(read_address(sys.argv[1]), sys.argv[2])
+reader.open()
+assert reader.grab()
+print(reader.process.pid, reader.pipe.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def is_over(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state == "Z"
+
+
+def test_a_box_that_is_killed_leaves_no_child_behind(
+    start_rtsp: StartRtsp, make_video: MakeVideo, library: str
+) -> None:
+    url = start_rtsp(make_video("gop1.mp4")).url()
+    box = subprocess.Popen(
+        [sys.executable, "-c", HOLD, url, library], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    assert box.stdout
+    children = [int(pid) for pid in box.stdout.readline().split()]
+    box.kill()
+    box.wait()
+    box.stdout.close()
+    end = time.monotonic() + PATIENCE
+    while not all(map(is_over, children)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(children) == 2
+    assert all(map(is_over, children))
 
 
 def test_a_camera_that_dies_ends_the_stream(
