@@ -31,9 +31,9 @@ from edge.errors import PartFailed
 from edge.frame import Pixels
 from edge.ops.own_program import own_command, own_environment
 from edge.sources.camera_address import Address
+from edge.sources.decode_child import LIBRARY
 from edge.sources.ffmpeg_pipe import FfmpegPipe
 
-LIBRARY = "PyNvVideoCodec"
 _LOOK = 30.0
 """Seconds that the child may look for a GPU, its driver and the library."""
 _KILLED = 5.0
@@ -41,7 +41,7 @@ _KILLED = 5.0
 
 
 class PyNvReader:
-    """A reader of an RTSP camera.
+    """A reader of an RTSP camera, opened once.
 
     Args:
         address: where it is.

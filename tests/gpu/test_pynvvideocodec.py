@@ -17,8 +17,11 @@ import pytest
 
 from edge.errors import PartFailed
 from tests.gpu import nvdec
+from tests.gpu.fakes import TIMEOUT_S
 from tests.places import ROOT
 from tests.sources.pynv_rig import a_stream, every_picture, from_file, pictures, small, which
+
+pytestmark = pytest.mark.timeout(TIMEOUT_S)  # it may wait until the library is there
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ from edge.sources.camera_address import Address, read_address
 from edge.sources.capture_gpu import GpuDecoding, GpuReader, Way
 from edge.sources.capture_opencv import OpenCvReader
 from edge.sources.capture_pynvvideocodec import why_not
-from tests.gpu import fakes
 from tests.places import ROOT
 from tests.servers.rtsp import StartRtsp
 from tests.sources.conftest import MakeVideo
@@ -30,7 +29,6 @@ from tests.sources.pynv_rig import (
     PATIENCE,
     READ_TIMEOUT,
     a_library,
-    a_package,
     a_reader,
     every_picture,
     pictures,
@@ -285,29 +283,3 @@ def test_a_box_without_a_driver_says_so() -> None:
     if Path("/dev/nvidiactl").exists():
         pytest.skip("there is a GPU here")
     assert why_not() == "there is no NVIDIA driver on this box"
-
-
-def asked(path: str, device: int = 0, **more: str) -> str:
-    """Ask in a process that has the fake driver."""
-    ask = "from edge.sources.capture_pynvvideocodec import why_not as ask"
-    said = subprocess.run(
-        [sys.executable, "-c", f"{ask}; print(ask({path!r}, {device}))"],
-        env=fakes.environment(**more),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE * 2,
-    )
-    return said.stdout.strip()
-
-
-def test_with_a_driver_it_says_what_else_is_missing(library: str, tmp_path: Path) -> None:
-    assert not asked(library)
-    assert asked(str(tmp_path / "none")) == "PyNvVideoCodec is not installed"
-    assert asked(library, 3) == "no GPU 3: the driver has 1"
-    assert asked(library, FAKE_CUDA_INIT="999") == "the NVIDIA driver does not start (999)"
-    text = "raise RuntimeError('Failed to load NVENC library\\n\\nmore')"
-    want = "PyNvVideoCodec cannot be imported: Failed to load NVENC library"
-    assert asked(a_package(tmp_path, text)) == want
-    aborts = a_package(tmp_path, "import os; os.abort()")
-    assert asked(aborts) == "the process that tries PyNvVideoCodec died of SIGABRT"

@@ -10,10 +10,11 @@ import pytest
 from edge.config.sources import CameraConfig
 from edge.ops.metrics import Metrics
 from edge.sources.camera import Camera
+from edge.sources.capture_pynvvideocodec import why_not
 from edge.sources.gpu_ways import Gpu
 from tests.servers.rtsp import StartRtsp, start_rtsp
 from tests.sources.conftest import MakeVideo, Viewer, make_video
-from tests.sources.pynv_rig import a_library
+from tests.sources.pynv_rig import a_library, a_package
 
 __all__ = ["make_video", "start_rtsp"]
 
@@ -30,6 +31,23 @@ async def viewer(
     watching = Viewer(camera, metrics)
     yield watching
     await watching.end()
+
+
+def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = a_library(tmp_path)
+    assert not why_not(library)
+    assert why_not(str(tmp_path / "none")) == "PyNvVideoCodec is not installed"
+    assert why_not(library, 3) == "no GPU 3: the driver has 1"
+    text = "raise RuntimeError('Failed to load NVENC library\\n\\nmore')"
+    want = "PyNvVideoCodec cannot be imported: Failed to load NVENC library"
+    assert why_not(a_package(tmp_path, text)) == want
+    aborts = a_package(tmp_path, "import os; os.abort()")
+    assert why_not(aborts) == "the process that tries PyNvVideoCodec died of SIGABRT"
+    monkeypatch.setenv("FAKE_CUDA_INIT", "999")
+    fresh = a_library(tmp_path)
+    assert why_not(fresh) == "the NVIDIA driver does not start (999)"
+    monkeypatch.delenv("FAKE_CUDA_INIT")
+    assert why_not(fresh) == "the NVIDIA driver does not start (999)"  # asked once
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
