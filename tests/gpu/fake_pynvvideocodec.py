@@ -2,7 +2,8 @@
 
 Its names, arguments and answers are those of 2.2.4, as ``test_pynvvideocodec.py`` saw them. What
 goes wrong is said by the environment: ``FAKE_NVDEC`` is ``raise:7`` (at the seventh packet),
-``crash:7``, ``hang:7``, ``other`` (shows something else); ``full``: of the full range of values.
+``crash:7``, ``hang:7``, ``other`` (shows something else), ``deep`` (says that it has 10 bits a
+value); ``full``: of the full range of values.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ class PacketData:
 class DecodedFrame:
     """A frame, packed: the brightness, then the colours."""
 
-    format = Pixel_Format.NV12
-
     def __init__(self, planes: NDArray[np.uint8]) -> None:
+        deep = os.environ.get("FAKE_NVDEC") == "deep"
+        self.format = Pixel_Format.P016 if deep else Pixel_Format.NV12
         self._planes = planes
         self.shape = planes.shape
 

@@ -220,6 +220,7 @@ def test_one_that_was_interrupted_before_opens_nothing(
     [
         ("raise:7", "the GPU's decoder failed: PyNvVideoCodec fails at decoding: CUDA_ERROR_UNKN"),
         ("crash:7", "the GPU's decoder failed: the process that decodes died of SIGSEGV"),
+        ("deep", "the GPU's decoder failed: pictures of the kind Pixel_Format.P016 are not for it"),
         ("other", "the GPU's decoder failed: its first picture is not what the processor makes"),
     ],
 )
