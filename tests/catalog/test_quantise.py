@@ -88,9 +88,13 @@ def test_weights_beyond_half_precision_become_its_largest_number(catalog: Catalo
     big.flat[0] = 1e6
     tensor.CopyFrom(numpy_helper.from_array(big, tensor.name))
     model = quantize.fp16(network, installed.manifest)
-    for half in model.graph.initializer:
-        if half.data_type == TensorProto.FLOAT16:
-            assert np.isfinite(numpy_helper.to_array(half)).all()
+    halves = [
+        numpy_helper.to_array(half)
+        for half in model.graph.initializer
+        if half.data_type == TensorProto.FLOAT16
+    ]
+    assert all(np.isfinite(half).all() for half in halves)
+    assert max(half.max() for half in halves) == np.finfo(np.float16).max
 
 
 def test_eight_bits_are_as_tensorrt_wants_them(catalog: Catalog, people: People) -> None:

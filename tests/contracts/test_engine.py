@@ -127,7 +127,7 @@ def test_as_many_names_as_pictures_or_none_is_answered(engine: Engine) -> None:
 def test_each_picture_is_judged_by_itself(engine: Engine) -> None:
     """What stands beside a picture in a batch changes nothing of its answer."""
     if engine.info.safe_mode:
-        return  # it judges by what came before
+        pytest.skip("it judges by what came before")
     width, height = engine.info.input_size
     shades = np.arange(0, 256, 32, dtype=np.uint8).reshape(-1, 1, 1, 1)
     batch = np.broadcast_to(shades, (len(shades), height, width, 3)).copy()

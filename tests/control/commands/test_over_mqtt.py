@@ -268,9 +268,15 @@ async def test_an_answer_whose_connection_ended_is_given_again(
     async with afar(tmp_path, mosquitto) as it:
         await it.cloud.link.close()
         mosquitto.stop()
-        sent = it.commands._answers.put(Where(REPLY), b"late")
+        sent = it.commands._answers.put(Where(REPLY), b"late", retain=True)
+        await asyncio.sleep(0.3)
+        assert not sent.done()
         mosquitto.start()
         await asyncio.wait_for(asyncio.shield(sent), 10)
+        assert it.commands._answers.counts == {"answers": 1}, "it was given up"
+        async with linked(settings_for(mosquitto, client_id="later")) as later:
+            later.link.subscribe(REPLY, later.take)
+            await until(lambda: [one.payload for one in later.heard] == [b"late"])
 
 
 async def test_answers_that_nobody_takes_are_bounded(mosquitto: Mosquitto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -16,6 +17,7 @@ import pytest
 from edge import __version__
 from edge.control.commands.effects import EFFECTS
 from edge.control.commands.table import VERBS
+from edge.ops.backoff import Backoff
 from tests.bus.rig import event
 from tests.control.commands.conftest import SCENE, Commanded, running
 from tests.parts import until
@@ -109,7 +111,11 @@ async def test_delivery_pauses_goes_on_and_is_hurried(commanded: Commanded, tmp_
     await until(lambda: box.outbox.stats().waiting == 0, 30)
 
 
-async def test_a_shut_store_is_tried_at_once(tmp_path: Path) -> None:
+async def test_a_shut_store_is_tried_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # by itself it would be tried in an hour
+    monkeypatch.setattr("edge.ops.supervise.Backoff", lambda *_: Backoff(3600.0, 3600.0))
     (tmp_path / "out").write_text("a file, where a folder should be")
     async with running(tmp_path) as it:
         box = it.box
@@ -117,6 +123,8 @@ async def test_a_shut_store_is_tried_at_once(tmp_path: Path) -> None:
         await it.does("sync.pause")
         await it.does("sync.resume")
         (tmp_path / "out").unlink()
+        await asyncio.sleep(0.5)
+        assert box.forwarder.status()["state"] == "shut"
         await it.does("sync.now")
         await until(lambda: box.forwarder.status()["state"] == "up", 30)
 

@@ -58,7 +58,7 @@ def test_a_sticky_error_loses_the_gpu_to_this_process(gpu: FakeGpu, code: int) -
 def test_it_does_not_matter_which_call_says_it_first(gpu: FakeGpu, call: str) -> None:
     engine = opened(cuda_graphs=False)
     gpu.fail(call, 700)
-    with pytest.raises(GpuLost):
+    with pytest.raises(GpuLost, match="error 700"):
         engine.infer(tiny.picture(255), [None])
     engine.close()
 
@@ -66,7 +66,7 @@ def test_it_does_not_matter_which_call_says_it_first(gpu: FakeGpu, call: str) ->
 def test_a_replay_says_it_too(gpu: FakeGpu) -> None:
     engine = opened()
     gpu.fail("cuGraphLaunch", 719)
-    with pytest.raises(GpuLost):
+    with pytest.raises(GpuLost, match="error 719"):
         engine.infer(tiny.picture(255), [None])
     engine.close()
 

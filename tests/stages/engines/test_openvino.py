@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -111,4 +112,8 @@ def test_without_the_library_it_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_the_version_is_known_without_an_import() -> None:
-    assert installed()
+    assert installed() == importlib.metadata.version("openvino")
+    code = "import sys\nfrom edge.stages.engines.openvino import installed\n"
+    code += "print(bool(installed()), 'openvino' in sys.modules)\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout == b"True False\n"
