@@ -186,13 +186,6 @@ class Plans:
         last = state["serving"] or state["last_good"]
         self._write(self.path / "state.json", {"serving": key, "last_good": last})
 
-    def last_good(self, model: str = "") -> Plan | None:
-        """Return the plan that served before the one that serves now, if it can still be used."""
-        plan = self.find(self._state()["last_good"])
-        if plan is None or plan.state == "refused" or model not in {"", plan.model}:
-            return None
-        return plan
-
     def refuse(self, key: str, why: str, built_at: str = "") -> bool:
         """Never use this plan again; it failed parity or the canary, ``why`` says how.
 

@@ -39,6 +39,10 @@ def put(plans: Plans, facts: PlanFacts = FACTS, body: bytes = b"plan") -> str:
     return plans.put(facts, made, seconds=3.5, words="fine").key
 
 
+def states(plans: Plans) -> dict[str, str]:
+    return {plan.key: plan.state for plan in plans.ls()}
+
+
 def numbered(number: int) -> PlanFacts:
     return replace(FACTS, graph=f"{number:064x}", model=f"m{number}")
 
@@ -129,7 +133,9 @@ def test_a_plan_from_elsewhere_is_not_taken(plans: Plans, tmp_path: Path) -> Non
     linked = plans.fresh(FACTS.key)
     linked.symlink_to(outside)
 
-    for made in (outside, plans.path / ".." / "model.engine", linked):
+    misnamed = plans.path / "model.engine"
+    misnamed.write_bytes(b"evil")
+    for made in (outside, plans.path / ".." / "model.engine", linked, misnamed):
         with pytest.raises(PartFailed) as refused:
             plans.put(FACTS, made, seconds=1)
         assert refused.value.reason == "bad_plan"
@@ -185,7 +191,7 @@ def test_a_torn_record_is_no_plan(plans: Plans, body: bytes) -> None:
     (plans.path / f"{key}.json").write_bytes(body)
     (plans.path / "state.json").write_bytes(body)
 
-    assert (plans.find(key), plans.ls(), plans.last_good()) == (None, [], None)
+    assert (plans.find(key), plans.ls()) == (None, [])
     plans.prune()
     assert [*plans.path.glob("*.plan")] == []
 
@@ -194,16 +200,45 @@ def test_the_one_that_served_before_is_the_last_good_one(plans: Plans) -> None:
     one, two = put(plans, numbered(1)), put(plans, numbered(2))
 
     plans.serve(one)
-    assert plans.last_good() is None
+    assert states(plans) == {one: "serving", two: "kept"}
     plans.serve(two)
     plans.serve(two)
-
-    good = plans.last_good()
-    assert good is not None
-    assert (good.key, good.state) == (one, "last_good")
-    assert (plans.last_good("m1"), plans.last_good("m2")) == (good, None)
+    assert states(plans) == {one: "last_good", two: "serving"}
     plans.serve("")
-    assert [plan.state for plan in plans.ls() if plan.key == two] == ["last_good"]
+    assert states(plans) == {one: "kept", two: "last_good"}
+
+
+def test_a_refused_plan_is_not_the_last_good_one(plans: Plans) -> None:
+    one, two = put(plans, numbered(1)), put(plans, numbered(2))
+    plans.serve(one)
+    plans.serve(two)
+    plans.refuse(two, "it sees fewer people")
+    three = put(plans, numbered(3))
+    plans.serve(three)
+    assert states(plans) == {one: "last_good", two: "refused", three: "serving"}
+
+
+def test_what_was_thrown_away_does_not_come_back(plans: Plans) -> None:
+    key = put(plans, body=b"good")
+    plans.serve(key)
+    put(plans, body=b"newer")
+    assert plans.drop(key)
+    assert not plans.drop(key)
+    assert [*plans.path.glob("*.plan")] == []
+    put(plans, body=b"blind")
+    assert not plans.refuse(key, "it sees fewer people")
+    assert plans.find(key) is not None
+    assert states(plans) == {key: "refused"}
+
+
+def test_the_newest_refusals_are_remembered(plans: Plans, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.catalog.plans._REFUSED_KEPT", 2)
+    keys = []
+    for number in range(3):
+        keys.append(put(plans, numbered(number)))
+        plans.refuse(keys[-1], "it sees fewer people")
+    kept = put(plans, numbered(3))
+    assert states(plans) == {keys[1]: "refused", keys[2]: "refused", kept: "kept"}
 
 
 def test_a_refused_plan_is_remembered_without_its_bytes(plans: Plans) -> None:
@@ -218,9 +253,8 @@ def test_a_refused_plan_is_remembered_without_its_bytes(plans: Plans) -> None:
     assert (refused.state, refused.why, refused.bytes) == ("refused", "it sees fewer people", 0)
     with pytest.raises(PartFailed, match="sees fewer people"):
         plans.read(two)
-    good = plans.last_good()
-    assert good is not None
-    assert (good.key, plans.read(one)) == (one, b"plan")
+    assert states(plans) == {one: "last_good", two: "refused"}
+    assert plans.read(one) == b"plan"
     assert put(plans, numbered(2)) == two  # built again, it has a new chance
     assert plans.read(two) == b"plan"
 
