@@ -1,7 +1,7 @@
 """``edge engine build`` where no box runs: the machine is prepared for its first start.
 
 It builds as the box does, into the cache of the box, which tries what it finds there before it
-looks with it.
+looks with it. Tried on the fakes (``tests/gpu``) alone: no build on a GPU has been seen.
 """
 
 from __future__ import annotations

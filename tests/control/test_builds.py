@@ -223,12 +223,18 @@ async def test_a_cancelled_build_leaves_nothing(
     assert not await bench.builds.cancel()
     await bench.builds.begin(bench.order())
     await reached(bench, "Building engine")
+    before = bench.builds.now.seconds
+    await asyncio.sleep(0.2)
 
     assert await bench.builds.cancel()
 
     assert bench.builds.now.state == "cancelled"
     assert "edge engine build" in bench.builds.now.hint
     assert (children(), bench.left(), bench.plans.ls()) == ([], [], [])
+    took = bench.builds.now.seconds
+    assert took > before > 0
+    await asyncio.sleep(0.2)
+    assert bench.builds.now.seconds == took
     assert (await bench.built("well", monkeypatch)).state == "done"
 
 
