@@ -111,7 +111,7 @@ class GstReader:
         # by itself, gst-launch would wait for a debugger.
         command = [
             "gst-launch-1.0", "-q", "--no-fault", "fdsrc", "fd=0", "blocksize=65536",
-            "!", "matroskademux", "!", parser, "config-interval=-1",
+            "!", "matroskademux", "!", parser,
             "!", *self._decoder, *_BEHIND, f"fd={their_end}",
         ]  # fmt: skip
         try:
