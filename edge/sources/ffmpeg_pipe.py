@@ -207,7 +207,10 @@ def _checks_rtsps(program: str) -> bool:
 
 @functools.cache
 def _numbers(program: str) -> bool:
-    said = subprocess.run(  # noqa: S603 (a fixed program and fixed arguments)
-        [program, "-hide_banner", "-bsfs"], capture_output=True, check=False, timeout=10
-    )
+    try:
+        said = subprocess.run(  # noqa: S603 (a fixed program and fixed arguments)
+            [program, "-hide_banner", "-bsfs"], capture_output=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False  # most cameras do without
     return b"setts" in said.stdout.split()  # from ffmpeg 4.4 on
