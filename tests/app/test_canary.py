@@ -80,6 +80,11 @@ def test_what_the_reference_saw_here_is_asked_of_every_engine(
     assert later.check(Sees(4, "tensorrt"), IMPORTED) == "it sees 12 of 15 drawn people"
 
 
+def test_what_another_engine_saw_is_asked_of_nobody(canary: Canary) -> None:
+    canary.check(Sees(5, "tensorrt"), IMPORTED)
+    assert canary.check(Sees(0), IMPORTED).startswith("it sees 0 of 15")
+
+
 def test_another_threshold_is_another_thing_to_remember(canary: Canary) -> None:
     canary.check(Sees(5), IMPORTED)
     with pytest.raises(PartFailed, match="ONNX Runtime saw 15"):

@@ -64,6 +64,7 @@ class FakeWay:
     busy: bool = False
     #: told as soon as it was opened
     meanwhile: Callable[[FakeWay], None] | None = None
+    opened: list[Paced] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     renewals: list[str] = field(default_factory=list)
 
@@ -74,6 +75,11 @@ class FakeWay:
         return self.version
 
     def open(self, model: Any, threshold: float | None) -> Engine:  # noqa: ARG002
+        engine = self._open()
+        self.opened.append(engine)
+        return engine
+
+    def _open(self) -> Paced:
         self.tries += 1
         if self.fails:
             raise PartFailed("it does not run", reason=self.fails)
@@ -150,6 +156,14 @@ class Shelf:
         return Model(id=model)
 
 
+def test_before_anything_was_tried_it_is_said_what_could_be(tmp_path: Path) -> None:
+    for lack, state in ((None, "ready"), (("it is not installed", "pip"), "missing")):
+        bench = Bench(tmp_path, FakeWay(lack=lack))
+        bench.contest.look()
+        option = bench.contest.options["openvino"]
+        assert (option.state, option.hint) == (state, "" if lack is None else "pip")
+
+
 async def test_the_fastest_that_agrees_is_best_and_is_tried_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path, FakeWay())
     state, why, best = await bench.considered()
@@ -208,8 +222,9 @@ async def test_whatever_does_not_look_says_what_to_do(
 ) -> None:
     bench = Bench(tmp_path, dataclasses.replace(way), passed=passed)
     for _ in range(2):  # when it is tried, and from memory
-        await bench.considered()
+        assert (await bench.considered())[1], "it does not say why"
         assert what_to_do in bench.contest.options[way.name].hint
+    assert bench.way.tries <= 1
 
 
 async def test_who_asks_for_an_engine_by_name_gets_it_though_it_is_slower(tmp_path: Path) -> None:
@@ -231,10 +246,14 @@ async def test_the_best_that_does_not_open_any_more_gives_way_to_onnx_runtime(
 async def test_an_engine_under_which_the_process_ends_is_left_alone_at_last(
     tmp_path: Path,
 ) -> None:
-    await Bench(tmp_path, FakeWay()).considered()
+    first = Bench(tmp_path, FakeWay())
+    await first.considered()
+    first.contest.survived()
     for _ in range(CRASHES):  # each of these processes ends without a word
         start = Bench(tmp_path, FakeWay())
-        (await start.choice.open()).close()
+        engine = await start.choice.open()
+        assert engine.info.name == "openvino"
+        engine.close()
     last = Bench(tmp_path, FakeWay())
     assert (await last.choice.open()).info.name == "onnx"
     assert last.way.tries == 0
@@ -366,6 +385,8 @@ async def test_a_build_that_changes_while_it_is_opened_does_not_serve(tmp_path: 
     bench.way.meanwhile = anew
     with bench.choice.attempt("openvino"), pytest.raises(PartFailed, match="anew meanwhile"):
         await bench.choice.open()
+    assert bench.way.opened
+    assert all(engine.closed for engine in bench.way.opened)
     assert bench.contest.refused == {}, "nothing was found out about it"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.control.engine_trials import trial
+from edge.control.engine_trials import WORTH, Trial, read, trial, written
 from edge.detections import Detections
 from edge.engine_status import Agreement
 from tests.stages.parts import FixedEngine
@@ -39,3 +40,29 @@ def test_an_engine_that_shares_batches_is_timed_with_the_threads_it_would_have()
     assert (reference.most, one.most) == (2, 6)
     assert found.milliseconds < 0.6 * found.reference
     assert found.worth_it
+
+
+def a_trial(milliseconds: float, *, passed: bool = True) -> Trial:
+    agreement = Agreement(passed=passed, text="it finds 20 of 20", pictures=7, compared=20)
+    return Trial(agreement=agreement, milliseconds=milliseconds, reference=10.0)
+
+
+def test_only_one_that_agrees_and_is_clearly_faster_takes_over() -> None:
+    just = 10 * WORTH
+    assert a_trial(just - 0.1).worth_it
+    assert not a_trial(just).worth_it
+    assert not a_trial(just - 0.1, passed=False).worth_it
+
+
+def test_a_trial_is_read_as_it_was_written_and_nothing_else_is_one() -> None:
+    one = a_trial(4.1)
+    facts = written(one)
+    assert read(json.loads(json.dumps(facts))) == one
+    assert read(None) is None
+    for pace in (0, -1.0, float("nan"), float("inf"), "fast", None):
+        assert read({**facts, "milliseconds": pace}) is None
+        assert read({**facts, "reference": pace}) is None
+    for passed in (1, "yes", None):
+        assert read({**facts, "agreement": {**facts["agreement"], "passed": passed}}) is None
+    assert read({**facts, "agreement": {"passed": True}}) is None
+    assert read({}) is None
