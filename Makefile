@@ -24,11 +24,11 @@ endif
 test: setup-dev
 	@packaging/test-servers
 	@$(MAKE) --no-print-directory -j2 test-pycuda test-run
-# The tests that need it are among the last, and wait for it.
+# The tests that need it come after the journeys, and wait for it.
 test-pycuda:
 	@packaging/test-pycuda
 test-run:
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint format types house
 

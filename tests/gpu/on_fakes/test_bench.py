@@ -5,24 +5,33 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edge.catalog.installed import Catalog
+from edge.catalog.wishes import Wishes
 from tests.bench import u_batching, x_tensorrt
 from tests.bench.inputs import Inputs
 from tests.bench.result import Missing
+from tests.catalog import tiny
 from tests.gpu.fakes import LIBRARY_PATH
-from tests.places import ROOT, shared
+from tests.places import ROOT
 
 BUILDER = ([sys.executable, "-m", "tests.gpu.fake_builder"], ROOT)
 
 
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inputs:
-    monkeypatch.setattr(x_tensorrt, "SECONDS", 0.2)
-    monkeypatch.setattr(u_batching, "SECONDS", 0.2)
-    original = shared("data/models/originals/picodet_s_416_coco.onnx")
-    Catalog(tmp_path).import_file(original)
+    """Have a tiny model, and two short moments of asking."""
+    monkeypatch.setattr(x_tensorrt, "MODEL", "site")
+    monkeypatch.setattr(u_batching, "SIDE", 32)
+    for module in (x_tensorrt, u_batching):
+        monkeypatch.setattr(module, "SECONDS", 0.5)
+    onnx.save(tiny.network(), tmp_path / "site.onnx")
+    given = {"resize": "stretch", "colour": "BGR", "scale": 1.0}
+    Catalog(tmp_path).import_file(
+        tmp_path / "site.onnx", Wishes(id="site", threshold=0.2, input=given)
+    )
     return Inputs(tmp_path, ())
 
 
