@@ -124,7 +124,7 @@ async def test_a_broker_that_is_killed_while_the_queue_drains_gets_every_message
     assert totals.produced == totals.delivered == produced
     await asyncio.to_thread(check, reader, produced)
     print(f"{KILLS} kills, {produced} messages, {reader.twice} came again")
-    assert sum(map(bool, under_way)) > KILLS / 2, "few kills came in mid-stream"
+    assert sum(map(bool, under_way)) > KILLS / 4, "few kills came in mid-stream"
 
 
 @pytest.mark.slow
