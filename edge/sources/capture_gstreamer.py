@@ -24,7 +24,7 @@ from edge.errors import PartFailed
 from edge.frame import Pixels
 from edge.ops.own_program import own_environment
 from edge.sources.camera_address import Address
-from edge.sources.ffmpeg_pipe import FfmpegPipe, Passing
+from edge.sources.ffmpeg_pipe import FfmpegPipe, Passing, wait_for_end
 from edge.sources.gst_frames import GstFrames
 
 JETSON = ("nvv4l2decoder", "!", "nvvidconv")
@@ -48,8 +48,6 @@ _BEHIND = (
 _ELEMENTS = (
     "nvv4l2decoder", "nvvidconv", "matroskademux", "h264parse", "h265parse", "gdppay", "fdsink",
 )  # fmt: skip
-_KILLED = 5.0
-"""Seconds that a killed child is waited for."""
 _ENDS = 1.0
 """Seconds that a child whose output is over may take to end by itself."""
 
@@ -175,10 +173,7 @@ class GstReader:
     def close(self) -> None:
         self.interrupt()
         self.pipe.close()
-        if self.process:
-            # Killed it ends at once, unless a driver holds it; this thread must end all the same.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_KILLED)
+        wait_for_end(self.process)
         if self._end >= 0:
             os.close(self._end)
         self._end, self._frames, self._picture = -1, None, None

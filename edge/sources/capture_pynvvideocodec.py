@@ -32,12 +32,10 @@ from edge.frame import Pixels
 from edge.ops.own_program import own_command, own_environment
 from edge.sources.camera_address import Address
 from edge.sources.decode_child import LIBRARY
-from edge.sources.ffmpeg_pipe import FfmpegPipe
+from edge.sources.ffmpeg_pipe import FfmpegPipe, wait_for_end
 
 _LOOK = 30.0
 """Seconds that the child may look for a GPU, its driver and the library."""
-_KILLED = 5.0
-"""Seconds that a killed child is waited for."""
 
 
 class PyNvReader:
@@ -155,10 +153,7 @@ class PyNvReader:
         """End both children."""
         self.interrupt()
         self.pipe.close()
-        if self.process:
-            # Killed it ends at once, unless a driver holds it; this thread must end all the same.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_KILLED)
+        wait_for_end(self.process)
         if self._talk:
             self._talk.close()
             os.close(self._memory)
@@ -255,8 +250,7 @@ def _child(
 
 def _death(process: subprocess.Popen[bytes]) -> str:
     """Say how a child ended that closed its socket."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_KILLED)
+    wait_for_end(process)
     code = process.returncode
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):

@@ -43,7 +43,7 @@ _INPUT = (
 # (where ffmpeg counts so, into Matroska) a thousandth.
 _NUMBERED = ("-bsf:v", "setts=ts=N*3000")
 _KILLED = 5.0
-"""Seconds that a killed ffmpeg is waited for."""
+"""Seconds that a killed child is waited for."""
 _INSTALL = "install it (Debian: apt-get install --no-install-recommends ffmpeg)"
 
 
@@ -151,10 +151,7 @@ class FfmpegPipe:
     def close(self) -> None:
         """End ffmpeg and wait for that."""
         self.interrupt()
-        if self.process:
-            # Killed it ends at once, unless a driver holds it; this thread must end all the same.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_KILLED)
+        wait_for_end(self.process)
 
     def _script(self) -> bytes:
         quoted = self._address.url.reveal().replace("'", "'\\''")
@@ -168,6 +165,16 @@ class FfmpegPipe:
         lines = ["ffconcat version 1.0", f"file '{quoted}'"]
         lines += [f"option {name} {value}" for name, value in options.items()]
         return ("\n".join(lines) + "\n").encode()
+
+
+def wait_for_end(process: subprocess.Popen[bytes] | None) -> None:
+    """Wait for a child that was killed, if there is one.
+
+    It ends at once, unless a driver holds it; whoever waits must go on all the same.
+    """
+    if process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_KILLED)
 
 
 def find_ffmpeg(address: Address, *, verify: bool) -> str:
